@@ -19,7 +19,7 @@ class KnowledgeGraph:
       name: of the graph, for reports.
       entities: [N] unique ids as they stand in the source.
       relations: [R/2] unique ids; inverses have no name of their own.
-      train: int32 [F, 3] (head, relation, tail) without duplicates: the message graph. Nothing else is ever passed to the model as edges.
+      train: int32 [F, 3] (head, relation, tail) without duplicates: the message graph, all that the model sees as edges.
       valid: int32 [., 3] held-out facts for model selection.
       test: int32 [., 3] held-out facts for evaluation.
       labels: [N] human-readable names (the id where there is none).
@@ -58,7 +58,7 @@ class KnowledgeGraph:
             if len(triples) and ((triples < 0) | (triples >= limit)).any():
                 raise DataError(f"{self.name}: {split} holds ids outside the vocabularies.")
             triples.setflags(write=False)
-        if len(np.unique(self.train, axis=0)) != len(self.train):
+        if len(np.unique(fact_keys(self.train))) != len(self.train):
             raise DataError(f"{self.name}: train holds a fact twice; keep each fact once.")
 
     @property
@@ -117,3 +117,9 @@ def directed(triples: Array, num_relations: int) -> tuple[Array, Array, Array]:
         np.concatenate([relation, inverse_relation(relation, num_relations)]).astype(np.int32),
         np.concatenate([tail, head]),
     )
+
+
+def fact_keys(triples: Array) -> Array:
+    """One int64 [n] per fact, equal exactly for equal facts (below 2**21 entities and relations each)."""
+    head, relation, tail = triples.astype(np.int64).T
+    return (head << 42) | (relation << 21) | tail

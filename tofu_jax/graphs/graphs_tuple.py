@@ -1,0 +1,124 @@
+"""A knowledge graph with its tokens as a padded `jraph.GraphsTuple`, the form in which the model sees it.
+
+Sizes are rounded up to buckets, so the number of compiled programs is the number of buckets, not of graphs.
+"""
+
+import dataclasses
+
+import jraph
+import numpy as np
+import scipy.sparse
+
+from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.shapes import Array
+from tofu_jax.tokens.entity_tokens import EntityTokens
+
+
+@dataclasses.dataclass(frozen=True)
+class PaddedGraph:
+    """One graph, padded, and where its facts went.
+
+    Attributes:
+      graph: jraph.GraphsTuple of two graphs, the second of which is padding.
+        nodes: {"text_ids", "image_ids"} int32 [N, T], [N, V] and {"text_mask", "image_mask"} bool of the same shapes.
+        edges: {"relation": int32 [E]}, sorted by receiver.
+        senders, receivers: int32 [E]; padding edges join padding entities.
+        globals: {"relation_graph": uint8 [2, 4, R, R]}: entry [0, m, i, j] is 1 where meta relation m leads from relation
+          type j to type i (m: shared head, shared tail, head–tail, tail–head); entry 1 belongs to the padding graph and is 0.
+      num_entities: real N; the rest is padding.
+      num_relations: real R, inverses included; the rest is padding.
+      edge_position: int32 [2·F] where edge i of `KnowledgeGraph.edges` stands in the padded graph.
+    """
+
+    graph: jraph.GraphsTuple
+    num_entities: int
+    num_relations: int
+    edge_position: Array
+
+    @property
+    def entity_mask(self) -> Array:
+        """bool [N], False in padding."""
+        return np.arange(len(self.graph.nodes["text_ids"])) < self.num_entities
+
+    def edge_mask(self, removed_facts: Array | None = None) -> Array:
+        """Which edges carry messages.
+
+        Args:
+          removed_facts: int [n] rows of `KnowledgeGraph.train` to leave out, with their inverses.
+
+        Returns:
+          bool [E], False in padding and on the removed edges.
+        """
+        mask = np.arange(len(self.graph.senders)) < len(self.edge_position)
+        if removed_facts is not None:
+            num_facts = len(self.edge_position) // 2
+            mask[self.edge_position[removed_facts]] = False
+            mask[self.edge_position[np.asarray(removed_facts) + num_facts]] = False
+        return mask
+
+
+def bucket_size(size: int) -> int:
+    """The bucket that holds `size` items: the next of 8, 12, 16, 24, 32, 48, … (at most 1.5 times the size above 8)."""
+    power = 8
+    while True:
+        if size <= power:
+            return power
+        if size <= power * 3 // 2:
+            return power * 3 // 2
+        power *= 2
+
+
+def pad_graph(
+    graph: KnowledgeGraph, tokens: EntityTokens, num_entities: int = 0, num_edges: int = 0, num_relations: int = 0
+) -> PaddedGraph:
+    """Puts tokens and edges into a GraphsTuple padded to buckets.
+
+    Args:
+      graph: its training facts become the edges, nothing else.
+      tokens: of its entities.
+      num_entities, num_edges, num_relations: least padded sizes; the bucket is chosen for the larger of this and the need.
+
+    Returns:
+      The padded graph (numpy arrays).
+    """
+    senders, relations, receivers = graph.edges
+    order = np.argsort(receivers, kind="stable")
+    edge_position = np.empty(len(order), np.int32)
+    edge_position[order] = np.arange(len(order), dtype=np.int32)
+    padded_relations = bucket_size(max(graph.num_relations, num_relations))
+    single = jraph.GraphsTuple(
+        nodes={name: getattr(tokens, name) for name in ("text_ids", "text_mask", "image_ids", "image_mask")},
+        edges={"relation": relations[order]},
+        senders=senders[order],
+        receivers=receivers[order],
+        globals={"relation_graph": relation_graph(graph, padded_relations)[None]},
+        n_node=np.array([graph.num_entities], np.int32),
+        n_edge=np.array([len(order)], np.int32),
+    )
+    padded = jraph.pad_with_graphs(
+        single,
+        # One entity more than needed: padding edges must have a padding entity to join.
+        n_node=bucket_size(max(graph.num_entities + 1, num_entities)),
+        n_edge=bucket_size(max(len(order), num_edges)),
+        n_graph=2,
+    )
+    return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
+
+
+def relation_graph(graph: KnowledgeGraph, padded_relations: int) -> Array:
+    """Which relation types meet at an entity, and how (the four meta relations of ULTRA, Galkin et al. 2024).
+
+    Args:
+      graph: its training facts are used, nothing else.
+      padded_relations: R after padding.
+
+    Returns:
+      uint8 [4, R, R], see `PaddedGraph`.
+    """
+    senders, relations, receivers = graph.edges
+    shape = (padded_relations, graph.num_entities)
+    ones = np.ones(len(relations), np.float32)
+    heads = scipy.sparse.csr_array((ones, (relations, senders)), shape=shape)
+    tails = scipy.sparse.csr_array((ones, (relations, receivers)), shape=shape)
+    pairs = (heads @ heads.T, tails @ tails.T, heads @ tails.T, tails @ heads.T)
+    return np.stack([pair.toarray() > 0 for pair in pairs]).astype(np.uint8)

@@ -1,0 +1,91 @@
+"""Level 3: conditional message passing from the query's head over the whole graph (NBFNet's scheme, TOFU's messages)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tofu_jax.model.fusion import MODALITIES, EntityStates
+from tofu_jax.model.messages import MessageMixture
+from tofu_jax.ops.relational import reachable, relational_sum
+
+
+class ModalityMessages(nn.Module):
+    """The modality experts: what the neighbours of an entity look and read like, for each query relation.
+
+    The same mixture as on structure, with z^text or z^image in the place of the sender's state. Nothing in it depends on the
+    head, so it is summed once per query relation, not per query and layer.
+    """
+
+    operators: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, entities: EntityStates, relations: jax.Array, query: jax.Array, edges: tuple) -> jax.Array:
+        """Sums modality messages over incoming edges.
+
+        Args:
+          entities: states of fusion, [N, d] each.
+          relations: P, [R, Q, d]; query: P of the query relations [Q, d].
+          edges: of `ops.relational`.
+
+        Returns:
+          [N, Q, 1, d].
+        """
+        width = relations.shape[-1]
+        pair = jnp.concatenate([relations, jnp.broadcast_to(query, relations.shape)], axis=-1)
+        total = 0
+        for name in MODALITIES:
+            # Initialised small, so that the solution without texts and images stays reachable.
+            gate = nn.sigmoid(nn.Dense(1, bias_init=nn.initializers.constant(-2.0), name=f"{name}_gate")(pair))
+            coefficients = MessageMixture(self.operators, name=f"{name}_messages")(relations, query)
+            states = nn.Dense(width, use_bias=False, name=f"{name}_projection")(entities.modality[name])
+            total += relational_sum(
+                states[:, None, None], entities.present[name][:, None, None], *(gate * c for c in coefficients), edges
+            )
+        return total
+
+
+class GraphEncoder(nn.Module):
+    """L layers: refined relation states → collapsed mixture of messages → sum → linear, LayerNorm, ReLU, residual."""
+
+    width: int
+    num_layers: int
+    operators: tuple[str, ...]
+
+    @nn.compact
+    def __call__(
+        self, entities: EntityStates, relations: jax.Array, query: jax.Array, heads: jax.Array, edges: tuple
+    ) -> tuple[jax.Array, jax.Array]:
+        """Spreads from each head.
+
+        Args:
+          entities: states of fusion, [N, d] each.
+          relations: P, [R, Q, d].
+          query: int32 [Q] query relations; heads: int32 [Q, H].
+          edges: of `ops.relational`.
+
+        Returns:
+          states [N, Q, H, d], zero where unreached, and reached [N, Q, H] of 0 and 1.
+        """
+        num_queries, num_heads = heads.shape
+        rows, columns = jnp.arange(num_queries)[:, None], jnp.arange(num_heads)
+        r_query = relations[query, jnp.arange(num_queries)]
+
+        gate = self.param("head_gate", nn.initializers.constant(0.1), (self.width,))
+        start = r_query[:, None] + gate * nn.Dense(self.width, name="head")(entities.fused)[heads]
+        shape = (entities.fused.shape[0], num_queries, num_heads)
+        reached = jnp.zeros(shape, start.dtype).at[heads, rows, columns].set(1)
+        states = jnp.zeros((*shape, self.width), start.dtype).at[heads, rows, columns].set(start)
+        described = ModalityMessages(self.operators, name="modality")(entities, relations, r_query, edges)
+
+        for layer in range(self.num_layers):
+            refine = nn.Dense(self.width, name=f"refine_{layer}")
+            relations += nn.relu(refine(nn.LayerNorm(epsilon=1e-5, name=f"refine_norm_{layer}")(relations)))
+            r_query = relations[query, jnp.arange(num_queries)]
+            coefficients = MessageMixture(self.operators, name=f"messages_{layer}")(relations, r_query)
+            received = relational_sum(states, reached, *coefficients, edges)
+            update = nn.Dense(self.width, name=f"update_{layer}")(jnp.concatenate([received, states], axis=-1))
+            update += nn.Dense(self.width, use_bias=False, name=f"describe_{layer}")(described)
+            reached = reachable(reached, edges)
+            update = states + nn.relu(nn.LayerNorm(epsilon=1e-5, name=f"norm_{layer}")(update))
+            states = jnp.where(reached[..., None] > 0, update, 0)
+        return states, reached

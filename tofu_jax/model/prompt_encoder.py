@@ -1,0 +1,115 @@
+"""Level 2: what a relation means, read off prompt graphs around example facts (KG-ICL, Cui et al. 2024; TOFU)."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tofu_jax.model.messages import MessageMixture
+from tofu_jax.ops.relational import swap
+
+
+class PromptArrays(NamedTuple):
+    """`graphs.prompts.Prompts` on the device, the same fields and shapes."""
+
+    relation: jax.Array
+    nodes: jax.Array
+    token: jax.Array
+    node_mask: jax.Array
+    senders: jax.Array
+    receivers: jax.Array
+    edge_relation: jax.Array
+    edge_mask: jax.Array
+    example_mask: jax.Array
+
+
+class PromptEncoder(nn.Module):
+    """Message passing on prompt graphs; the states of the relation types are read out."""
+
+    width: int
+    num_layers: int
+    num_tokens: int
+    operators: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, prompts: PromptArrays, entities: jax.Array, num_relations: int) -> jax.Array:
+        """Encodes relation types for each query relation.
+
+        Args:
+          prompts: of Q query relations.
+          entities: z, [N, d].
+          num_relations: R after padding.
+
+        Returns:
+          [R, Q, d]; zero states are never passed through a LayerNorm (their gradient would explode).
+        """
+        num_queries, num_examples, num_nodes = prompts.nodes.shape
+        graphs = num_queries * num_examples
+        edges = _flatten(prompts, num_relations)
+        token = self.param("token", nn.initializers.normal(1.0), (self.num_tokens, self.width))
+        gate = self.param("entity_gate", nn.initializers.constant(0.1), (self.width,))
+        content = nn.Dense(self.width, name="entity")(entities)
+        nodes = (token[prompts.token] + gate * content[prompts.nodes]).reshape(-1, self.width)
+
+        is_query = jnp.arange(num_relations) == prompts.relation[:, None]
+        kinds = self.param("relation", nn.initializers.normal(1.0), (2, self.width))  # the query relation, any other
+        relations = jnp.where(is_query[..., None], kinds[0], kinds[1])
+        relations = jnp.repeat(relations, num_examples, axis=0)  # [graphs, R, d]
+        query_row = jnp.arange(graphs) * num_relations + jnp.repeat(prompts.relation, num_examples)
+
+        readout = [relations]
+        for layer in range(self.num_layers):
+            flat = relations.reshape(-1, self.width)
+            mixture = MessageMixture(self.operators, name=f"messages_{layer}")
+            coefficients = mixture(relations.swapaxes(0, 1), flat[query_row])
+            scale, swap_scale, bias = (c.swapaxes(0, 1).reshape(-1, self.width)[edges.relation] for c in coefficients)
+            sent = nodes[edges.sender]
+            received = _max_by(scale * sent + swap_scale * swap(sent) + bias, edges.receiver, edges.mask, len(nodes))
+            update = nn.Dense(self.width, name=f"node_{layer}")(jnp.concatenate([received, nodes], axis=-1))
+            nodes += nn.relu(nn.LayerNorm(epsilon=1e-5, name=f"node_norm_{layer}")(update))
+
+            ends = nn.Dense(self.width, name=f"sender_{layer}")(nodes)[edges.sender]
+            ends += nn.Dense(self.width, name=f"receiver_{layer}")(nodes)[edges.receiver]
+            seen = _max_by(nn.relu(ends), edges.relation, edges.mask, len(flat)).reshape(relations.shape)
+            update = nn.Dense(self.width, name=f"relation_{layer}")(jnp.concatenate([seen, relations], axis=-1))
+            relations = nn.LayerNorm(epsilon=1e-5, name=f"relation_norm_{layer}")(relations + nn.relu(update))
+            readout.append(relations)
+
+        states = nn.Dense(self.width, name="readout")(jnp.concatenate(readout, axis=-1))
+        states = states.reshape(num_queries, num_examples, num_relations, self.width)
+        weight = prompts.example_mask.astype(states.dtype)
+        weight /= jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
+        return jnp.einsum("qm,qmrd->rqd", weight, states)
+
+
+class _Edges(NamedTuple):
+    """Edges of all prompt graphs as one graph: positions in [Q·M·P] nodes and [Q·M·R] relation rows, each [Q·M·S]."""
+
+    sender: jax.Array
+    receiver: jax.Array
+    relation: jax.Array
+    mask: jax.Array
+
+
+def _flatten(prompts: PromptArrays, num_relations: int) -> _Edges:
+    graphs = prompts.nodes.shape[0] * prompts.nodes.shape[1]
+    first_node = (jnp.arange(graphs) * prompts.nodes.shape[2])[:, None]
+    first_relation = (jnp.arange(graphs) * num_relations)[:, None]
+
+    def rows(values: jax.Array, first: jax.Array | int) -> jax.Array:
+        return (values.reshape(graphs, -1) + first).reshape(-1)
+
+    return _Edges(
+        rows(prompts.senders, first_node),
+        rows(prompts.receivers, first_node),
+        rows(prompts.edge_relation, first_relation),
+        prompts.edge_mask.reshape(-1),
+    )
+
+
+def _max_by(values: jax.Array, groups: jax.Array, mask: jax.Array, num_groups: int) -> jax.Array:
+    """Maximum of [S, d] values by group [num_groups, d]; 0 where a group is empty (segment_max alone gives −inf there)."""
+    values = jnp.where(mask[:, None], values, -jnp.inf)
+    maximum = jax.ops.segment_max(values, groups, num_groups)
+    return jnp.where(jnp.isfinite(maximum), maximum, 0)
