@@ -20,7 +20,6 @@ from tofu_jax.errors import DataError
 from tofu_jax.evaluation.picture import plot_mrr_bars
 from tofu_jax.evaluation.ranking import (
     POLICIES,
-    KnownAnswers,
     Ranks,
     Scorer,
     half_links,
@@ -28,6 +27,7 @@ from tofu_jax.evaluation.ranking import (
     rank_queries,
 )
 from tofu_jax.evaluation.tables import MODEL_NAME, Results, tables
+from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.shapes import Array
 

@@ -12,7 +12,7 @@ States are node-major, [N, Q, H, d], so that an edge reads one contiguous row.
 import jax
 import jax.numpy as jnp
 
-CHUNK_EDGES = 512  # divides every edge bucket from 512 up; a chunk's messages (1 MB at Q·H·d = 512) stay in cache
+CHUNK_EDGES = 512  # a chunk's messages (1 MB at Q·H·d = 512) stay in cache
 
 
 def swap(states: jax.Array) -> jax.Array:
@@ -56,7 +56,7 @@ def relational_sum(
       present: [N, Q, H] or [N, 1, 1] in the dtype of `states`, 1 where a node sends its bias, else 0.
       scale, swap_scale, bias: A, C, bias, [R, Q, d].
       edges: senders, relations, receivers int32 [E], sorted by receiver, and mask bool [E], False where an edge sends
-        nothing. E is at most 512 or a multiple of it.
+        nothing. E should be a multiple of a large power of two, as buckets are.
 
     Returns:
       [N, Q, H, d] (H = 1 where the states have no query axis).
@@ -118,8 +118,9 @@ def _messages(x: jax.Array, present: jax.Array, scale: jax.Array, swap_scale: ja
 
 
 def _chunks(edges: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    """Splits the edge axis into [E / size, size]."""
-    size = min(CHUNK_EDGES, len(edges[0]))
+    """Splits the edge axis into [E / size, size], size the largest power of two that divides E, or E where it is small."""
+    num_edges = len(edges[0])
+    size = num_edges if num_edges <= CHUNK_EDGES else min(CHUNK_EDGES, num_edges & -num_edges)
     return tuple(values.reshape(-1, size) for values in edges)
 
 

@@ -86,10 +86,11 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
     """
     key = ""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded}
-        with loaded:
+        # NumPy leaves a damaged file open if it is given the path.
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"": loaded}
             arrays = {}
             for key in loaded.files:
                 arrays[key] = loaded[key]

@@ -172,9 +172,7 @@ def _pooled(codes: Mapping[str, Array | None], keys: Sequence[str]) -> Array:
     return np.concatenate(known) if known else np.zeros(0, np.int32)
 
 
-def _each_picture(
-    function: Callable[[Image.Image], Array], paths: Sequence[pathlib.Path], workers: int
-) -> list[Array | None]:
+def _each_picture(function: Callable[[Image.Image], Array], paths: Sequence[pathlib.Path], workers: int) -> list[Array | None]:
     """`function` of every picture; None for those that cannot be read."""
     task = functools.partial(_apply_to_picture, function)
     # One BLAS thread per process: the products are small, and more threads only fight for the cores.

@@ -1,0 +1,49 @@
+"""A graph with everything the model needs beside it: tokens, padded arrays on the device, prompt graphs, known answers."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import jraph
+
+from tofu_jax.graphs.known_answers import KnownAnswers
+from tofu_jax.graphs.graphs_tuple import PaddedGraph, pad_graph
+from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.graphs.prompts import PromptIndex
+from tofu_jax.tokens.entity_tokens import EntityTokens
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedGraph:
+    """One graph, ready for training or ranking; nothing here knows held-out facts.
+
+    Attributes:
+      graph: on the host.
+      padded: the same as padded numpy arrays.
+      prompts: builds prompt graphs.
+      known: answers that the message graph holds.
+      arrays: `padded.graph` on the default device.
+    """
+
+    graph: KnowledgeGraph
+    padded: PaddedGraph
+    prompts: PromptIndex
+    known: KnownAnswers
+    arrays: jraph.GraphsTuple
+
+    @classmethod
+    def create(cls, graph: KnowledgeGraph, tokens: EntityTokens) -> "PreparedGraph":
+        """Prepares a graph with the tokens of its entities."""
+        padded = pad_graph(graph, tokens)
+        return cls(
+            graph=graph,
+            padded=padded,
+            prompts=PromptIndex(graph),
+            known=KnownAnswers.of_graph(graph, ("train",)),
+            arrays=jax.tree.map(jnp.asarray, padded.graph),
+        )
+
+    def with_tokens(self, tokens: EntityTokens) -> "PreparedGraph":
+        """The same graph with other tokens (a modality left out, or shuffled); prompt graphs are shared."""
+        padded = pad_graph(self.graph, tokens)
+        return dataclasses.replace(self, padded=padded, arrays=jax.tree.map(jnp.asarray, padded.graph))

@@ -1,0 +1,114 @@
+"""A trained model as a scorer of queries on one graph: what evaluation ranks with and prediction reads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.model.prompt_encoder import PromptArrays
+from tofu_jax.model.tofu import Tofu
+from tofu_jax.shapes import Array
+
+_HEADS = 4  # H of a compiled program: queries of one relation that share its prompt
+_MOST_RELATIONS = 8  # Q of a compiled program on graphs where memory allows it
+_STATE_MIB = 128  # bound on one [N, Q, H, d] array; some six of them live at once
+_CACHED_RELATIONS = 256
+
+_encode_entities = jax.jit(
+    lambda model, params, graph, codebooks: model.apply(params, graph, codebooks, method=Tofu.encode_entities),
+    static_argnums=0,
+)
+_encode_relations = jax.jit(
+    lambda model, params, *args: model.apply(params, *args, method=Tofu.encode_relations), static_argnums=0
+)
+_score = jax.jit(lambda model, params, *args: model.apply(params, *args, method=Tofu.score)[0], static_argnums=0)
+
+
+class ModelScorer:
+    """Scores all entities for queries on one graph; an `evaluation.ranking.Scorer`.
+
+    Entities are encoded once, relations once per query relation; queries of one relation share its prompt.
+    """
+
+    def __init__(
+        self,
+        model: Tofu,
+        params: Any,
+        codebooks: Mapping[str, jax.Array],
+        graph: PreparedGraph,
+        num_examples: int,
+    ):
+        """Encodes the entities.
+
+        Args:
+          model, params: of a checkpoint.
+          codebooks: {"text", "image"}: frozen vectors [codes, c].
+          graph: to ask about.
+          num_examples: M, prompt examples per relation: the first ones of each relation's pool.
+        """
+        self._apply = (model, params)
+        self._graph = graph
+        self._num_examples = num_examples
+        self._edge_mask = jnp.asarray(graph.padded.edge_mask())
+        self._entities = _encode_entities(*self._apply, graph.arrays, codebooks)
+        state_mib = len(graph.padded.entity_mask) * _HEADS * model.config.width * 4 / 2**20
+        self._num_relations = max(1, min(_MOST_RELATIONS, int(_STATE_MIB / state_mib)))
+        self._prompts: dict[int, jax.Array] = {}
+
+    def __call__(self, queries: Array, /) -> Array:
+        """Scores every entity as the answer of each query.
+
+        Args:
+          queries: int32 [B, 2] (head, relation), relation in 0..R-1, inverses included; sorted by relation is fastest.
+
+        Returns:
+          float32 [B, N], higher is likelier; only the order within a row means something.
+        """
+        scores = np.empty((len(queries), self._graph.graph.num_entities), np.float32)
+        all_blocks = _blocks_of_one_relation(queries)
+        for start in range(0, len(all_blocks), self._num_relations):
+            blocks = all_blocks[start : start + self._num_relations]
+            padded = blocks + blocks[-1:] * (self._num_relations - len(blocks))
+            relations = np.array([queries[block[0], 1] for block in padded], np.int32)
+            heads = np.stack([np.resize(queries[block, 0], _HEADS) for block in padded])
+            found = _score(
+                *self._apply,
+                self._graph.arrays,
+                self._edge_mask,
+                self._entities,
+                jnp.stack(self._encoded(relations), axis=1),
+                relations,
+                heads,
+            )
+            found = np.asarray(found)
+            for block, rows in zip(blocks, found, strict=False):
+                scores[block] = rows[: len(block), : scores.shape[1]]
+        return scores
+
+    def _encoded(self, relations: Array) -> list[jax.Array]:
+        """P of each query relation [R, d], from memory where it was asked for before."""
+        missing = [int(r) for r in dict.fromkeys(relations.tolist()) if r not in self._prompts]
+        for start in range(0, len(missing), self._num_relations):
+            chunk = missing[start : start + self._num_relations]
+            padded = np.resize(np.array(chunk, np.int32), self._num_relations)
+            examples = np.tile(np.arange(self._num_examples), (len(padded), 1))
+            prompts = self._graph.prompts.prompts(padded, examples)
+            arrays = PromptArrays(**{name: getattr(prompts, name) for name in PromptArrays._fields})
+            encoded = _encode_relations(*self._apply, self._graph.arrays, self._entities, arrays)
+            for position, relation in enumerate(chunk):
+                self._prompts[relation] = encoded[:, position]
+        found = [self._prompts[int(relation)] for relation in relations]
+        while len(self._prompts) > _CACHED_RELATIONS:
+            del self._prompts[next(iter(self._prompts))]
+        return found
+
+
+def _blocks_of_one_relation(queries: Array) -> list[Array]:
+    """Positions of the queries, at most _HEADS of one relation in a block."""
+    order = np.argsort(queries[:, 1], kind="stable")
+    bounds = np.flatnonzero(np.diff(queries[order, 1])) + 1
+    groups = np.split(order, bounds)
+    return [block for group in groups for block in np.split(group, range(_HEADS, len(group), _HEADS))]

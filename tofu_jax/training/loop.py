@@ -1,0 +1,194 @@
+"""Pre-training, from a configuration to a folder with checkpoints, metrics and curves."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import rich.console
+from ml_collections import ConfigDict
+
+from tofu_jax.errors import TrainingError
+from tofu_jax.evaluation.ranking import rank_queries, sample_triples
+from tofu_jax.graphs.known_answers import KnownAnswers
+from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.graphs.prompts import NUM_HOPS
+from tofu_jax.graphs.registry import load_graph
+from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.inference.scorer import ModelScorer
+from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
+from tofu_jax.training.checkpoint import CheckpointStore, read_checkpoint
+from tofu_jax.training.mixture import BatchConfig, Mixture, check_devices
+from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
+from tofu_jax.training.progress import Progress
+from tofu_jax.training.run_folder import MetricsWriter, RunFolder
+from tofu_jax.training.step import (
+    StepMetrics,
+    TrainState,
+    create_train_step,
+    query_arrays,
+    replicate,
+    split_over_devices,
+    unreplicate,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What training works with; everything is determined by the configuration.
+
+    Attributes:
+      config: of the experiment (configs/mix.py lists the fields).
+      model, optimizer: with their settings.
+      tokenizers: of texts and images.
+      mixture: of the training graphs.
+      codebooks: frozen vectors on the device.
+    """
+
+    config: ConfigDict
+    model: Tofu
+    optimizer: optax.GradientTransformation
+    tokenizers: Tokenizers
+    mixture: Mixture
+    codebooks: Mapping[str, jax.Array]
+
+    def fresh_state(self) -> TrainState:
+        """Parameters from the seed and an empty optimizer."""
+        params = initial_params(self.model, self.tokenizers.codebooks, self.config.seed)
+        return TrainState(params, self.optimizer.init(params))
+
+    def meta(self) -> dict[str, Any]:
+        """What a checkpoint says about itself: JSON values."""
+        return {
+            "model": dataclasses.asdict(self.model.config),
+            "tokens": {
+                "text": self.tokenizers.num_text_tokens,
+                "image": self.tokenizers.num_image_tokens,
+                "examples": self.config.batch.examples,
+                "hops": NUM_HOPS,
+            },
+            "codebooks": {k: {"name": v.name, "sha256": v.sha256} for k, v in self.tokenizers.codebooks.items()},
+            "graphs": [
+                {"name": g.graph.name, "facts": len(g.graph.train), "sha256": g.graph.fingerprint}
+                for g in self.mixture.graphs
+            ],
+        }
+
+
+def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Console) -> None:
+    """Trains one model on a mixture of graphs; run again, it continues from the latest checkpoint.
+
+    Args:
+      config: of the experiment.
+      workdir: the run's folder (`run_folder`).
+      console: for progress and summaries.
+
+    Raises:
+      DataError, CheckpointError: a graph cannot be used, or the folder belongs to another run.
+      TrainingError: a loss or gradient is not finite; the checkpoint before it stays.
+    """
+    folder = RunFolder(workdir, config.to_dict())
+    store = CheckpointStore(folder.checkpoints)
+    # Parameters come 1. from the latest checkpoint of this folder, 2. from scratch.
+    first = store.latest_step() or 0
+    run = create_run(config, folder.checkpoints if first else None, console)
+    state = run.fresh_state()
+    sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
+    console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)
+    if first:
+        state = store.restore_state(first, state)
+        console.print(f"resuming after step {first}", highlight=False)
+    writer = MetricsWriter(folder, first)
+    try:
+        _train(run, state, first, store, writer, console)
+    finally:
+        store.close()
+        writer.close()
+    folder.plot_curves()
+
+
+def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.console.Console) -> Run:
+    """Loads, tokenises and lays out the graphs of a configuration.
+
+    Args:
+      config: of the experiment.
+      resumed: checkpoints to continue from, whose image codebook is then used; None for a new run.
+      console: for summaries.
+    """
+    batch = BatchConfig(**config.batch)
+    check_devices(batch, jax.device_count())
+    graphs = [load_graph(name, "training") for name in config.graphs]
+    for graph in graphs:
+        console.print(graph.summary(), highlight=False)
+    tokenizers = fit_tokenizers(
+        graphs,
+        config.tokens.images,
+        config.tokens.text_tokens,
+        config.tokens.image_tokens,
+        config.tokens.image_codes,
+        config.seed,
+        trained=read_checkpoint(resumed).image_codebook if resumed else None,
+        workers=os.cpu_count() or 1,
+    )
+    prepared = [PreparedGraph.create(graph, tokenizers(graph)) for graph in graphs]
+    return Run(
+        config=config,
+        model=Tofu(ModelConfig(**{**config.model, "operators": tuple(config.model.operators)})),
+        optimizer=create_optimizer(OptimizerConfig(**config.optimizer), config.steps),
+        tokenizers=tokenizers,
+        mixture=Mixture(prepared, batch, config.seed, config.graph_exponent),
+        codebooks=device_codebooks(tokenizers.codebooks),
+    )
+
+
+def _train(run: Run, state: TrainState, first: int, store: CheckpointStore, writer: MetricsWriter, console) -> None:
+    """The loop: batch(seed, step) → step → metrics, with evaluation and checkpoints at their intervals."""
+    config, graphs = run.config, run.mixture.graphs
+    train_step = create_train_step(run.model, run.optimizer)
+    devices = (jax.device_count(), jax.process_index() * jax.local_device_count(), jax.local_device_count())
+    state, meta = replicate(state), run.meta()
+    progress = Progress("training", first, config.steps, console)
+    for step in progress:
+        batch = run.mixture.batch(step)
+        queries = split_over_devices(query_arrays(batch), *devices)
+        arrays = graphs[batch.graph].arrays
+        state, metrics = train_step(state, run.codebooks, arrays, batch.edge_mask, batch.modalities, queries)
+        metrics, done = unreplicate(metrics), step + 1
+        due = [done == config.steps or done % every == 0 for every in (config.log_every, config.evaluate_every)]
+        if due[0] or not _finite(metrics):
+            values = {name: float(value) for name, value in metrics._asdict().items()}
+            writer.write(done, {**values, "graph": graphs[batch.graph].graph.name})
+        if not _finite(metrics):
+            raise TrainingError(
+                f"step {done} on {graphs[batch.graph].graph.name}: loss {metrics.loss}, gradient norm "
+                f"{metrics.gradient_norm}: not finite. The last good checkpoint is step {store.latest_step() or 'none'} in "
+                f"{store.folder}; lower config.optimizer.learning_rate or config.optimizer.clip_norm and use a new --workdir."
+            )
+        progress.note(f"loss {metrics.loss:.3f}")
+        if due[1]:
+            mrr = held_out_mrr(run, unreplicate(state).params)
+            writer.write(done, {f"valid_mrr/{name}": value for name, value in mrr.items()})
+            console.print(f"step {done}: held-out MRR " + ", ".join(f"{k} {v:.3f}" for k, v in mrr.items()), highlight=False)
+        if done == config.steps or done % config.checkpoint_every == 0:
+            store.save(done, unreplicate(state), run.tokenizers.codebooks["image"], meta)
+
+
+def held_out_mrr(run: Run, params: Any) -> dict[str, float]:
+    """Filtered MRR (realistic) on a fixed sample of each training graph's validation facts, by graph name."""
+    mrr = {}
+    for prepared in run.mixture.graphs:
+        graph = prepared.graph
+        sample = sample_triples(graph.valid, run.config.valid_triples, run.config.seed)
+        scorer = ModelScorer(run.model, params, run.codebooks, prepared, run.config.batch.examples)
+        ranks = rank_queries(scorer, graph, sample, 64, KnownAnswers.of_graph(graph))
+        mrr[graph.name] = ranks.metrics()["mrr"]
+    return mrr
+
+
+def _finite(metrics: StepMetrics) -> bool:
+    return bool(np.isfinite(metrics.loss) and np.isfinite(metrics.gradient_norm))

@@ -1,0 +1,147 @@
+"""Which graph and which queries a step trains on: a pure function of (seed, step), so that resuming needs no state."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tofu_jax.errors import TrainingError
+from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.graphs.prompts import Prompts
+from tofu_jax.shapes import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchConfig:
+    """What one step draws.
+
+    Attributes:
+      relations: Q, query relations a step (over all devices).
+      heads: H, queries per query relation.
+      examples: M, prompt examples per query relation.
+      relation_masking: each step drops a share of the relation types, drawn from U(0, relation_masking), from the message
+        graph; never a query relation.
+      modality_dropout: probability that a step sees no text, and likewise no image.
+    """
+
+    relations: int = 4
+    heads: int = 4
+    examples: int = 3
+    relation_masking: float = 0.5
+    modality_dropout: float = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One step's queries (h, r, ?) with answers, all of one graph.
+
+    Attributes:
+      graph: position of the graph in the mixture.
+      prompts: prompt graphs of the Q query relations.
+      heads, answers: int32 [Q, H].
+      candidates: bool [Q, H, N], False for padding and for other known answers: these leave the loss.
+      edge_mask: bool [E], False in padding, on the facts asked for (both directions) and on masked relations.
+      modalities: bool [2], whether the step sees texts, and images.
+    """
+
+    graph: int
+    prompts: Prompts
+    heads: Array
+    answers: Array
+    candidates: Array
+    edge_mask: Array
+    modalities: Array
+
+
+class Mixture:
+    """Draws batches from several graphs."""
+
+    def __init__(self, graphs: Sequence[PreparedGraph], config: BatchConfig, seed: int, exponent: float = 0.5):
+        """Sets the weights of the graphs.
+
+        Args:
+          graphs: to train on.
+          config: what one step draws.
+          seed: with the step, the only source of randomness.
+          exponent: graphs are drawn ∝ (number of facts)**exponent; 0 is uniform.
+        """
+        self.graphs, self._config, self._seed = tuple(graphs), config, seed
+        weights = np.array([float(len(g.graph.train)) for g in graphs]) ** exponent
+        self._weights = weights / weights.sum()
+        self._facts_by_relation = [_facts_by_relation(g) for g in graphs]
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, whatever was drawn before."""
+        random = np.random.Generator(np.random.Philox(key=[self._seed, step]))
+        position = int(random.choice(len(self.graphs), p=self._weights))
+        graph, config = self.graphs[position], self._config
+        relations = self._draw_relations(random, position)
+        facts = np.stack([self._draw_facts(random, position, relation) for relation in relations])  # [Q, H]
+        head, _, tail = np.moveaxis(graph.graph.train[facts], -1, 0)
+        backward = (relations >= len(graph.graph.relations))[:, None]
+        heads, answers = np.where(backward, tail, head), np.where(backward, head, tail)
+        examples = np.stack([self._draw_examples(random, graph, relation) for relation in relations])
+        keep = random.random(2) >= config.modality_dropout
+        return Batch(
+            graph=position,
+            prompts=graph.prompts.prompts(relations, examples),
+            heads=heads,
+            answers=answers,
+            candidates=_candidates(graph, relations, heads, answers),
+            edge_mask=self._edge_mask(random, graph, relations, facts),
+            modalities=keep,
+        )
+
+    def _draw_relations(self, random: np.random.Generator, position: int) -> Array:
+        """Q query relations int32, forward or backward, ∝ their facts; distinct where the graph has enough of them."""
+        counts = np.array([len(facts) for facts in self._facts_by_relation[position]] * 2, np.float64)
+        distinct = (counts > 0).sum() >= self._config.relations
+        drawn = random.choice(len(counts), self._config.relations, replace=not distinct, p=counts / counts.sum())
+        return drawn.astype(np.int32)
+
+    def _draw_facts(self, random: np.random.Generator, position: int, relation: int) -> Array:
+        """H facts of a relation as rows of `train`; distinct where the relation has enough of them."""
+        by_relation = self._facts_by_relation[position]
+        facts = by_relation[relation % len(by_relation)]
+        return random.choice(facts, self._config.heads, replace=len(facts) < self._config.heads)
+
+    def _draw_examples(self, random: np.random.Generator, graph: PreparedGraph, relation: int) -> Array:
+        """M distinct positions in the relation's pool; positions beyond a small pool are masked by `prompts`."""
+        available = max(graph.prompts.num_examples(relation), self._config.examples)
+        return random.choice(available, self._config.examples, replace=False)
+
+    def _edge_mask(self, random: np.random.Generator, graph: PreparedGraph, relations: Array, facts: Array) -> Array:
+        mask = graph.padded.edge_mask(removed_facts=facts.ravel())
+        names = len(graph.graph.relations)
+        share = random.uniform(0, self._config.relation_masking)
+        dropped = random.random(names) < share
+        dropped[relations % names] = False
+        return mask & ~np.concatenate([dropped, dropped, np.zeros(1, bool)])[
+            np.minimum(graph.padded.graph.edges["relation"], 2 * names)
+        ]
+
+
+def _facts_by_relation(graph: PreparedGraph) -> list[Array]:
+    """Rows of `train` for each relation (not inverse)."""
+    relation = graph.graph.train[:, 1]
+    order = np.argsort(relation, kind="stable")
+    bounds = np.searchsorted(relation[order], np.arange(1, len(graph.graph.relations)))
+    return np.split(order, bounds)
+
+
+def _candidates(graph: PreparedGraph, relations: Array, heads: Array, answers: Array) -> Array:
+    """bool [Q, H, N]: real entities, except known answers other than the one asked for."""
+    queries = np.stack([heads.ravel(), np.repeat(relations, heads.shape[1])], axis=1)
+    candidates = np.tile(graph.padded.entity_mask, (len(queries), 1))
+    candidates[graph.known.answers(queries)] = False
+    candidates[np.arange(len(queries)), answers.ravel()] = True
+    return candidates.reshape(*heads.shape, -1)
+
+
+def check_devices(config: BatchConfig, num_devices: int) -> None:
+    """Raises a `TrainingError` where the queries of a step cannot be split evenly."""
+    if config.relations % num_devices:
+        raise TrainingError(
+            f"{config.relations} query relations a step cannot be split over {num_devices} devices: set "
+            f"--config.batch.relations to a multiple of {num_devices}."
+        )

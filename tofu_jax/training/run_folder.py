@@ -1,0 +1,120 @@
+"""What a run leaves behind: config.json, metrics.jsonl, TensorBoard events, checkpoints/, report/, curves.png."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorboardX
+from matplotlib.figure import Figure
+
+from tofu_jax.errors import CheckpointError
+
+
+class RunFolder:
+    """One folder per run. Opening it again with the same configuration continues the run."""
+
+    def __init__(self, folder: pathlib.Path, config: Mapping[str, Any]):
+        """Makes the folder, or checks that it belongs to this configuration.
+
+        Args:
+          folder: of the run.
+          config: JSON values, all that determines the run.
+
+        Raises:
+          CheckpointError: the folder belongs to a run with another configuration; lists the differences.
+        """
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "config.json"
+        config = json.loads(json.dumps(config))  # tuples become lists, as in the file
+        if path.exists():
+            _refuse_differences(path, json.loads(path.read_text(encoding="utf-8")), config)
+        else:
+            unfinished = path.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+            os.replace(unfinished, path)
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """The folder of Orbax checkpoints."""
+        return self.folder / "checkpoints"
+
+    def metrics(self) -> list[dict[str, float]]:
+        """Lines of metrics.jsonl, oldest first."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def plot_curves(self) -> pathlib.Path:
+        """Draws loss and held-out MRR by step as curves.png."""
+        lines = self.metrics()
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        loss_axes, mrr_axes = figure.subplots(1, 2)
+        losses = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+        loss_axes.plot(*zip(*losses, strict=True) if losses else ([], []), color="tab:blue", linewidth=1)
+        loss_axes.set(title="Training loss", xlabel="step", ylabel="cross-entropy (nats)")
+        for name in sorted({key for line in lines for key in line if key.startswith("valid_mrr/")}):
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            mrr_axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name.removeprefix("valid_mrr/"))
+        mrr_axes.set(title="Held-out facts of the training graphs", xlabel="step", ylabel="MRR", ylim=(0, 1))
+        if mrr_axes.lines:
+            mrr_axes.legend(frameon=False)
+        for axes in (loss_axes, mrr_axes):
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(self.folder / "curves.png", dpi=150)
+        return self.folder / "curves.png"
+
+
+class MetricsWriter:
+    """Appends to metrics.jsonl and TensorBoard; after a resume, lines of steps that are trained again are dropped."""
+
+    def __init__(self, folder: RunFolder, done_steps: int):
+        """Opens both.
+
+        Args:
+          folder: of the run.
+          done_steps: steps that the restored checkpoint has seen; later lines are dropped.
+        """
+        path = folder.folder / "metrics.jsonl"
+        kept = [line for line in folder.metrics() if line["step"] <= done_steps]
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(unfinished, path)
+        self._file = path.open("a", encoding="utf-8")
+        self._events = tensorboardX.SummaryWriter(str(folder.folder / "tensorboard"), purge_step=done_steps + 1)
+
+    def write(self, step: int, values: Mapping[str, float | str]) -> None:
+        """Writes one line; numbers go to TensorBoard too."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes and closes both."""
+        self._file.close()
+        self._events.close()
+
+
+def _refuse_differences(path: pathlib.Path, old: Any, new: Any) -> None:
+    before, after = _flat(old), _flat(new)
+    lines = [
+        f"  {key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+    if lines:
+        raise CheckpointError(
+            f"{path}: the folder holds a run with another configuration:\n" + "\n".join(lines) + "\n"
+            "Give another --workdir, or the old configuration to resume."
+        )
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as {dotted key: value}."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {key: value for name, child in tree.items() for key, value in _flat(child, f"{prefix}.{name}".lstrip(".")).items()}

@@ -1,0 +1,119 @@
+"""One training step: pure, pmapped over devices, queries split among them, gradients summed across."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+import optax
+
+from tofu_jax.model.fusion import MODALITIES
+from tofu_jax.model.prompt_encoder import PromptArrays
+from tofu_jax.model.tofu import Tofu
+from tofu_jax.training.loss import link_loss
+from tofu_jax.training.mixture import Batch
+
+AXIS = "devices"
+
+
+class TrainState(NamedTuple):
+    """What a step changes: parameters and optimizer state."""
+
+    params: Any
+    optimizer: Any
+
+
+class QueryArrays(NamedTuple):
+    """The part of a batch that is split over devices: axis 0 is Q."""
+
+    prompts: PromptArrays
+    heads: jax.Array
+    answers: jax.Array
+    candidates: jax.Array
+
+
+class StepMetrics(NamedTuple):
+    """Scalars of a step: mean loss over counted queries, global gradient norm before clipping, share of queries counted."""
+
+    loss: jax.Array
+    gradient_norm: jax.Array
+    counted: jax.Array
+
+
+def query_arrays(batch: Batch) -> QueryArrays:
+    """The arrays of a batch with axis 0 = Q."""
+    fields = {name: getattr(batch.prompts, name) for name in PromptArrays._fields}
+    return QueryArrays(PromptArrays(**fields), batch.heads, batch.answers, batch.candidates)
+
+
+def split_over_devices(queries: QueryArrays, num_devices: int, first: int, count: int) -> QueryArrays:
+    """Cuts axis 0 into equal parts, a device each, and keeps those of this host.
+
+    Args:
+      queries: of the whole step.
+      num_devices: over all hosts.
+      first, count: the devices of this host.
+
+    Returns:
+      arrays [count, Q / num_devices, ...].
+    """
+
+    def cut(values):
+        return values.reshape(num_devices, -1, *values.shape[1:])[first : first + count]
+
+    return jax.tree.map(cut, queries)
+
+
+def visible_nodes(nodes: Mapping[str, jax.Array], modalities: jax.Array) -> dict[str, jax.Array]:
+    """Node features with the masks of dropped modalities set to False; modalities: bool [2] as in `fusion.MODALITIES`."""
+    masks = {f"{name}_mask": nodes[f"{name}_mask"] & modalities[i] for i, name in enumerate(MODALITIES)}
+    return {**nodes, **masks}
+
+
+def batch_loss(model: Tofu, params, codebooks, graph: jraph.GraphsTuple, edge_mask, modalities, queries: QueryArrays):
+    """Sum of losses and number of counted queries for the queries of one device."""
+    graph = graph._replace(nodes=visible_nodes(graph.nodes, modalities))
+    scores, reached = model.apply(params, graph, edge_mask, codebooks, queries.prompts, queries.heads)
+    described = graph.nodes["text_mask"].any(axis=1) | graph.nodes["image_mask"].any(axis=1)
+    return link_loss(scores, reached, described, queries.answers, queries.candidates)
+
+
+def create_train_step(model: Tofu, optimizer: optax.GradientTransformation) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """Builds the pmapped step.
+
+    Args:
+      model: to train.
+      optimizer: from `create_optimizer`.
+
+    Returns:
+      step(state, codebooks, graph, edge_mask, modalities, queries) → (state, metrics). State and queries have a leading
+      device axis, metrics too (equal on all devices); the rest is given once. The old state's memory is reused.
+    """
+
+    def step(state, codebooks, graph, edge_mask, modalities, queries):
+        def mean_loss(params):
+            total, counted = batch_loss(model, params, codebooks, graph, edge_mask, modalities, queries)
+            # Every device divides by the count over all of them, so the sum of gradients is the gradient of the global mean.
+            all_counted = jax.lax.psum(counted, AXIS)
+            return total / jnp.maximum(all_counted, 1), all_counted
+
+        (loss, counted), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        loss, gradients = jax.lax.psum((loss, gradients), AXIS)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        num_queries = jax.lax.psum(queries.heads.size, AXIS)
+        metrics = StepMetrics(loss, optax.global_norm(gradients), counted / num_queries)
+        return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
+
+    return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, None, None, None, 0), donate_argnums=0)
+
+
+def replicate(state: TrainState) -> TrainState:
+    """Copies a state to every local device (leading device axis)."""
+    return jax.tree.map(lambda x: jnp.stack([x] * jax.local_device_count()), state)
+
+
+def unreplicate(tree):
+    """The first device's copy, as host arrays without the device axis."""
+    return jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data)[0], tree)
