@@ -11,8 +11,8 @@ import typing
 import numpy as np
 
 from tofu_jax.errors import DataError, TofuError
-from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph, directed
+from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.shapes import Array, inverse_relation
 
 Policy = typing.Literal["realistic", "optimistic", "pessimistic"]

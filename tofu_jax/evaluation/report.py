@@ -27,8 +27,8 @@ from tofu_jax.evaluation.ranking import (
     rank_queries,
 )
 from tofu_jax.evaluation.tables import MODEL_NAME, Results, tables
-from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.shapes import Array
 
 

@@ -20,11 +20,13 @@ class PaddedGraph:
 
     Attributes:
       graph: jraph.GraphsTuple of two graphs, the second of which is padding.
-        nodes: {"text_ids", "image_ids"} int32 [N, T], [N, V] and {"text_mask", "image_mask"} bool of the same shapes.
+        nodes: {"text_ids", "image_ids"} int32 [N, T], [N, V] and {"text_mask", "image_mask"} bool of the same shapes; an id
+          is a position in the graph's vocabulary.
         edges: {"relation": int32 [E]}, sorted by receiver.
         senders, receivers: int32 [E]; padding edges join padding entities.
-        globals: {"relation_graph": uint8 [2, 4, R, R]}: entry [0, m, i, j] is 1 where meta relation m leads from relation
-          type j to type i (m: shared head, shared tail, head–tail, tail–head); entry 1 belongs to the padding graph and is 0.
+        globals, entry 0 (entry 1 belongs to the padding graph and is 0): {"text_vocabulary", "image_vocabulary"}: int32
+          [2, vocabulary], the rows of the codebooks that occur in the graph; {"relation_graph"}: uint8 [2, 4, R, R], 1 at
+          [0, m, i, j] where meta relation m (shared head, shared tail, head–tail, tail–head) leads from type j to type i.
       num_entities: real N; the rest is padding.
       num_relations: real R, inverses included; the rest is padding.
       edge_position: int32 [2·F] where edge i of `KnowledgeGraph.edges` stands in the padded graph.
@@ -81,12 +83,23 @@ def pad_graph(
     edge_position = np.empty(len(order), np.int32)
     edge_position[order] = np.arange(len(order), dtype=np.int32)
     padded_relations = bucket_size(max(graph.num_relations, num_relations))
+    text_vocabulary, text_ids = _vocabulary(tokens.text_ids, tokens.text_mask)
+    image_vocabulary, image_ids = _vocabulary(tokens.image_ids, tokens.image_mask)
     single = jraph.GraphsTuple(
-        nodes={name: getattr(tokens, name) for name in ("text_ids", "text_mask", "image_ids", "image_mask")},
+        nodes={
+            "text_ids": text_ids,
+            "text_mask": tokens.text_mask,
+            "image_ids": image_ids,
+            "image_mask": tokens.image_mask,
+        },
         edges={"relation": relations[order]},
         senders=senders[order],
         receivers=receivers[order],
-        globals={"relation_graph": relation_graph(graph, padded_relations)[None]},
+        globals={
+            "text_vocabulary": text_vocabulary[None],
+            "image_vocabulary": image_vocabulary[None],
+            "relation_graph": relation_graph(graph, padded_relations)[None],
+        },
         n_node=np.array([graph.num_entities], np.int32),
         n_edge=np.array([len(order)], np.int32),
     )
@@ -98,6 +111,15 @@ def pad_graph(
         n_graph=2,
     )
     return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
+
+
+def _vocabulary(ids: Array, mask: Array) -> tuple[Array, Array]:
+    """Codebook rows that occur, int32 padded to a bucket, and the ids [N, T] as positions among them (0 where masked)."""
+    used = np.unique(ids[mask])
+    vocabulary = np.zeros(bucket_size(len(used)), np.int32)
+    vocabulary[: len(used)] = used
+    positions = np.searchsorted(used, ids).astype(np.int32)
+    return vocabulary, np.where(mask, positions, 0)
 
 
 def relation_graph(graph: KnowledgeGraph, padded_relations: int) -> Array:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import jraph
 
-from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.graphs_tuple import PaddedGraph, pad_graph
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.prompts import PromptIndex
 from tofu_jax.tokens.entity_tokens import EntityTokens
 

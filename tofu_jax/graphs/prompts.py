@@ -83,9 +83,7 @@ class PromptIndex:
         """
         graphs = [[self._prompt_graph(int(r), int(e)) for e in row] for r, row in zip(relations, examples, strict=True)]
         stacked = {key: np.stack([np.stack([g[key] for g in row]) for row in graphs]) for key in graphs[0][0]}
-        return Prompts(
-            relation=np.asarray(relations, np.int32), example_mask=stacked["node_mask"].any(axis=-1), **stacked
-        )
+        return Prompts(relation=np.asarray(relations, np.int32), example_mask=stacked["node_mask"].any(axis=-1), **stacked)
 
     def _choose_examples(self, graph: KnowledgeGraph) -> list[Array]:
         """Returns for each relation (not inverse) up to POOL_SIZE facts int32 [., 2] (u, v), spread by colour."""

@@ -29,9 +29,7 @@ _SPLIT_FILES: dict[Part, tuple[str, ...]] = {
 }
 
 
-def read_folder(
-    folder: str | pathlib.Path, part: Part | None = None, keep_unseen_entities: bool = False
-) -> KnowledgeGraph:
+def read_folder(folder: str | pathlib.Path, part: Part | None = None, keep_unseen_entities: bool = False) -> KnowledgeGraph:
     """Reads one graph of a folder (layout: module docstring).
 
     Args:
@@ -162,9 +160,7 @@ def _read_relation_labels(path: pathlib.Path, relation_ids: dict[str, int]) -> t
     return tuple(labels)
 
 
-def _read_images(
-    folder: pathlib.Path, entity_ids: dict[str, int]
-) -> tuple[tuple[tuple[str, ...], ...], pathlib.Path | None]:
+def _read_images(folder: pathlib.Path, entity_ids: dict[str, int]) -> tuple[tuple[tuple[str, ...], ...], pathlib.Path | None]:
     """Returns image paths [N] relative to the nearest folder `images`, and that folder."""
     images: list[list[str]] = [[] for _ in entity_ids]
     path = folder / "entity2image.tsv"
@@ -179,7 +175,5 @@ def _read_images(
     parents = [folder, *folder.resolve().parents[:3]]
     root = next((parent / "images" for parent in parents if (parent / "images").is_dir()), None)
     if root is None:
-        raise DataError(
-            f"{path}: lists images, but there is no folder images/ beside it or above; put the pictures there."
-        )
+        raise DataError(f"{path}: lists images, but there is no folder images/ beside it or above; put the pictures there.")
     return tuple(map(tuple, images)), root

@@ -15,6 +15,7 @@ from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.prompts import NUM_HOPS
 from tofu_jax.inference.scorer import ModelScorer
+from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.entity_tokens import EntityTokens
@@ -49,9 +50,17 @@ class Pretrained:
         """{"text", "image"}: frozen vectors on the device."""
         return device_codebooks(self.tokenizers.codebooks)
 
-    def prepare(self, graph: KnowledgeGraph) -> tuple[PreparedGraph, EntityTokens]:
-        """Tokenises a graph and lays it out; the tokens come along so that parts of them can be taken away."""
-        tokens = self.tokenizers(graph)
+    def prepare(self, graph: KnowledgeGraph, modalities: tuple[str, ...] = MODALITIES) -> tuple[PreparedGraph, EntityTokens]:
+        """Tokenises a graph and lays it out.
+
+        Args:
+          graph: to ask about.
+          modalities: which of `fusion.MODALITIES` the model may see beside structure.
+
+        Returns:
+          The graph, and its tokens so that parts of them can be taken away or mixed up.
+        """
+        tokens = self.tokenizers.restricted_to(modalities)(graph)
         return PreparedGraph.create(graph, tokens), tokens
 
     def scorer(self, graph: PreparedGraph) -> ModelScorer:

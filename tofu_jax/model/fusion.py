@@ -29,19 +29,19 @@ class EntityFusion(nn.Module):
 
     Three learned summary rows read the tokens: one reads all (z), one the text, one the image. Since nothing else of the
     layer's output is used, only these rows are computed; and since tokens carry no position, a token's key and value depend
-    on its id alone and are computed once per codebook row instead of once per entity.
+    on its id alone and are computed once per row of the vocabulary instead of once per entity.
     """
 
     width: int
     num_heads: int = 4
 
     @nn.compact
-    def __call__(self, nodes: Mapping[str, jax.Array], codebooks: Mapping[str, jax.Array]) -> EntityStates:
+    def __call__(self, nodes: Mapping[str, jax.Array], vocabularies: Mapping[str, jax.Array]) -> EntityStates:
         """Fuses tokens.
 
         Args:
-          nodes: {"text_ids", "text_mask"} [N, T] and {"image_ids", "image_mask"} [N, V].
-          codebooks: {"text", "image"}: frozen vectors [codes, c].
+          nodes: {"text_ids", "text_mask"} [N, T] and {"image_ids", "image_mask"} [N, V]; ids are vocabulary positions.
+          vocabularies: {"text", "image"}: the frozen codebook vectors that occur in the graph [vocabulary, c].
 
         Returns:
           The states.
@@ -59,7 +59,7 @@ class EntityFusion(nn.Module):
 
         logits, values, masks = {}, {}, {}
         for name in MODALITIES:
-            tokens = norm(self._tokens(name, codebooks[name]))
+            tokens = norm(self._tokens(name, vocabularies[name]))
             table = jnp.einsum("khc,rhc->krh", project["key"](tokens), query)
             logits[name] = table[nodes[f"{name}_ids"]]  # [N, T, rows, heads]
             values[name] = project["value"](tokens)[nodes[f"{name}_ids"]]  # [N, T, heads, c]
@@ -90,15 +90,13 @@ class EntityFusion(nn.Module):
         )
 
     def _tokens(self, name: str, codebook: jax.Array) -> jax.Array:
-        """Codebook rows in the model's width [codes, d]: projection, LayerNorm, modality vector (scales differ by orders)."""
+        """Codebook vectors in the model's width [vocabulary, d]: projection, LayerNorm, modality vector (scales differ by orders)."""
         vector = self.param(f"{name}_vector", nn.initializers.normal(0.5), (self.width,))
         projected = nn.Dense(self.width, name=f"{name}_projection")(codebook)
         return nn.LayerNorm(name=f"{name}_norm")(projected) + vector
 
 
-def _attend(
-    logit: jax.Array, value: jax.Array, mask: jax.Array, own_logit: jax.Array, own_value: jax.Array
-) -> jax.Array:
+def _attend(logit: jax.Array, value: jax.Array, mask: jax.Array, own_logit: jax.Array, own_value: jax.Array) -> jax.Array:
     """One summary row's attention over tokens and itself.
 
     Args:

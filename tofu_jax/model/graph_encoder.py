@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from tofu_jax.model.fusion import MODALITIES, EntityStates
 from tofu_jax.model.messages import MessageMixture
+from tofu_jax.model.update import ResidualUpdate
 from tofu_jax.ops.relational import reachable, relational_sum
 
 
@@ -38,9 +39,10 @@ class ModalityMessages(nn.Module):
             gate = nn.sigmoid(nn.Dense(1, bias_init=nn.initializers.constant(-2.0), name=f"{name}_gate")(pair))
             coefficients = MessageMixture(self.operators, name=f"{name}_messages")(relations, query)
             states = nn.Dense(width, use_bias=False, name=f"{name}_projection")(entities.modality[name])
-            total += relational_sum(
-                states[:, None, None], entities.present[name][:, None, None], *(gate * c for c in coefficients), edges
-            )
+            shape = (len(states), len(query), 1)
+            states = jnp.broadcast_to(states[:, None, None], (*shape, width))
+            present = jnp.broadcast_to(entities.present[name][:, None, None], shape)
+            total += relational_sum(states, present, *(gate * c for c in coefficients), edges)
         return total
 
 
@@ -83,9 +85,7 @@ class GraphEncoder(nn.Module):
             r_query = relations[query, jnp.arange(num_queries)]
             coefficients = MessageMixture(self.operators, name=f"messages_{layer}")(relations, r_query)
             received = relational_sum(states, reached, *coefficients, edges)
-            update = nn.Dense(self.width, name=f"update_{layer}")(jnp.concatenate([received, states], axis=-1))
-            update += nn.Dense(self.width, use_bias=False, name=f"describe_{layer}")(described)
             reached = reachable(reached, edges)
-            update = states + nn.relu(nn.LayerNorm(epsilon=1e-5, name=f"norm_{layer}")(update))
+            update = ResidualUpdate(self.width, name=f"update_{layer}")(states, received, described)
             states = jnp.where(reached[..., None] > 0, update, 0)
         return states, reached

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tofu_jax.model.messages import MessageMixture
+from tofu_jax.model.update import ResidualUpdate
 from tofu_jax.ops.relational import swap
 
 
@@ -44,7 +45,7 @@ class PromptEncoder(nn.Module):
         Returns:
           [R, Q, d]; zero states are never passed through a LayerNorm (their gradient would explode).
         """
-        num_queries, num_examples, num_nodes = prompts.nodes.shape
+        num_queries, num_examples, _ = prompts.nodes.shape
         graphs = num_queries * num_examples
         edges = _flatten(prompts, num_relations)
         token = self.param("token", nn.initializers.normal(1.0), (self.num_tokens, self.width))
@@ -66,14 +67,12 @@ class PromptEncoder(nn.Module):
             scale, swap_scale, bias = (c.swapaxes(0, 1).reshape(-1, self.width)[edges.relation] for c in coefficients)
             sent = nodes[edges.sender]
             received = _max_by(scale * sent + swap_scale * swap(sent) + bias, edges.receiver, edges.mask, len(nodes))
-            update = nn.Dense(self.width, name=f"node_{layer}")(jnp.concatenate([received, nodes], axis=-1))
-            nodes += nn.relu(nn.LayerNorm(epsilon=1e-5, name=f"node_norm_{layer}")(update))
+            nodes = ResidualUpdate(self.width, name=f"node_{layer}")(nodes, received)
 
             ends = nn.Dense(self.width, name=f"sender_{layer}")(nodes)[edges.sender]
             ends += nn.Dense(self.width, name=f"receiver_{layer}")(nodes)[edges.receiver]
             seen = _max_by(nn.relu(ends), edges.relation, edges.mask, len(flat)).reshape(relations.shape)
-            update = nn.Dense(self.width, name=f"relation_{layer}")(jnp.concatenate([seen, relations], axis=-1))
-            relations = nn.LayerNorm(epsilon=1e-5, name=f"relation_norm_{layer}")(relations + nn.relu(update))
+            relations = ResidualUpdate(self.width, name=f"relation_{layer}")(relations, seen)
             readout.append(relations)
 
         states = nn.Dense(self.width, name="readout")(jnp.concatenate(readout, axis=-1))

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tofu_jax.model.update import ResidualUpdate
+
 
 class RelationGraphEncoder(nn.Module):
     """Message passing among relation types over the four meta relations, from the query relation outwards."""
@@ -31,6 +33,5 @@ class RelationGraphEncoder(nn.Module):
         for layer in range(self.num_layers):
             meta = self.param(f"meta_{layer}", nn.initializers.normal(1.0), (num_meta, self.width))
             messages = jnp.einsum("mij,jqd,md->iqd", adjacency, states, meta)
-            update = nn.Dense(self.width, name=f"update_{layer}")(jnp.concatenate([messages, states], axis=-1))
-            states += nn.relu(nn.LayerNorm(epsilon=1e-5, name=f"norm_{layer}")(update))
+            states = ResidualUpdate(self.width, name=f"update_{layer}")(states, messages)
         return states

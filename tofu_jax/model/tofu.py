@@ -92,7 +92,8 @@ class Tofu(nn.Module):
 
     def encode_entities(self, graph: jraph.GraphsTuple, codebooks: Mapping[str, jax.Array]) -> EntityStates:
         """Level 1, z [N, d]: depends on the tokens alone, so one evaluation per graph is enough at inference."""
-        return self.fusion(graph.nodes, codebooks)
+        vocabularies = {name: codebook[graph.globals[f"{name}_vocabulary"][0]] for name, codebook in codebooks.items()}
+        return self.fusion(graph.nodes, vocabularies)
 
     def encode_relations(self, graph: jraph.GraphsTuple, entities: EntityStates, prompts: PromptArrays) -> jax.Array:
         """Level 2, P [R, Q, d]: every relation type in the light of each query relation."""

@@ -31,7 +31,9 @@ def relational_sum_reference(
 ) -> jax.Array:
     """The definition, message by message; arguments as in `relational_sum`. Writes all [E, Q, H, d] messages to memory."""
     senders, relations, receivers, mask = edges
-    messages = _messages(states[senders], present[senders], scale[relations], swap_scale[relations], bias[relations])
+    scale, swap_scale, bias = (values[relations][:, :, None] for values in (scale, swap_scale, bias))
+    sent = states[senders]
+    messages = scale * sent + swap_scale * swap(sent) + bias * present[senders][..., None]
     messages = jnp.where(mask[:, None, None, None], messages, 0)
     return jax.ops.segment_sum(messages, receivers, states.shape[0], indices_are_sorted=True)
 
@@ -52,69 +54,70 @@ def relational_sum(
     dbias[ρ] = Σ present[s] · g[i], the last three summed over h. `present` has no gradient.
 
     Args:
-      states: x, [N, Q, H, d], or [N, 1, 1, d] for states that no query has a say in; d even.
-      present: [N, Q, H] or [N, 1, 1] in the dtype of `states`, 1 where a node sends its bias, else 0.
+      states: x, [N, Q, H, d], d even.
+      present: [N, Q, H] in the dtype of `states`, 1 where a node sends its bias, else 0.
       scale, swap_scale, bias: A, C, bias, [R, Q, d].
       edges: senders, relations, receivers int32 [E], sorted by receiver, and mask bool [E], False where an edge sends
         nothing. E should be a multiple of a large power of two, as buckets are.
 
     Returns:
-      [N, Q, H, d] (H = 1 where the states have no query axis).
+      [N, Q, H, d].
     """
+    rows, swapped, sends = _node_rows(states, present)
+    scale, swap_scale, bias = (_relation_rows(values, states.shape) for values in (scale, swap_scale, bias))
 
     def add_chunk(total, chunk):
-        senders, relations, receivers, mask = chunk
-        messages = _messages(
-            states[senders], present[senders], scale[relations], swap_scale[relations], bias[relations]
-        )
-        messages = jnp.where(mask[:, None, None, None], messages, 0)
-        return total.at[receivers].add(messages, indices_are_sorted=True), None
+        s, r, i, mask = chunk
+        messages = scale[r] * rows[s] + swap_scale[r] * swapped[s] + bias[r] * sends[s]
+        return total.at[i].add(jnp.where(mask[:, None], messages, 0), indices_are_sorted=True), None
 
-    shape = (states.shape[0], scale.shape[1], *states.shape[2:])
-    return jax.lax.scan(add_chunk, jnp.zeros(shape, states.dtype), _chunks(edges))[0]
+    return jax.lax.scan(add_chunk, jnp.zeros_like(rows), _chunks(edges))[0].reshape(states.shape)
 
 
 def _forward(states, present, scale, swap_scale, bias, edges):
-    return relational_sum(states, present, scale, swap_scale, bias, edges), (
-        states,
-        present,
-        scale,
-        swap_scale,
-        bias,
-        edges,
-    )
+    saved = (states, present, scale, swap_scale, bias, edges)
+    return relational_sum(*saved), saved
 
 
 def _backward(saved, gradient):
     states, present, scale, swap_scale, bias, edges = saved
+    rows, swapped, sends = _node_rows(states, present)
+    g, g_swapped, _ = _node_rows(gradient, present)
+    scale = _relation_rows(scale, states.shape)
+    # swap(C ⊙ g) = swap(C) ⊙ swap(g)
+    swap_scale = _relation_rows(swap(swap_scale), states.shape)
 
     def add_chunk(totals, chunk):
-        d_states, d_scale, d_swap_scale, d_bias = totals
-        senders, relations, receivers, mask = chunk
-        g = jnp.where(mask[:, None, None, None], gradient[receivers], 0)
-        x = states[senders]
-        to_sender = scale[relations][:, :, None] * g + swap(swap_scale[relations][:, :, None] * g)
-        if states.shape[1] == 1:
-            to_sender = to_sender.sum(1, keepdims=True)
+        d_rows, d_scale, d_swap_scale, d_bias = totals
+        s, r, i, mask = chunk
+        g_i = jnp.where(mask[:, None], g[i], 0)
+        g_swapped_i = jnp.where(mask[:, None], g_swapped[i], 0)
         return (
-            d_states.at[senders].add(to_sender),
-            d_scale.at[relations].add((x * g).sum(2)),
-            d_swap_scale.at[relations].add((swap(x) * g).sum(2)),
-            d_bias.at[relations].add((present[senders][..., None] * g).sum(2)),
+            d_rows.at[s].add(scale[r] * g_i + swap_scale[r] * g_swapped_i),
+            d_scale.at[r].add(rows[s] * g_i),
+            d_swap_scale.at[r].add(swapped[s] * g_i),
+            d_bias.at[r].add(sends[s] * g_i),
         ), None
 
-    zeros = tuple(jnp.zeros_like(value) for value in (states, scale, swap_scale, bias))
-    d_states, *d_coefficients = jax.lax.scan(add_chunk, zeros, _chunks(edges))[0]
-    return d_states, jnp.zeros_like(present), *d_coefficients, None
+    zeros = (jnp.zeros_like(rows), *(jnp.zeros_like(scale),) * 3)
+    d_rows, *d_coefficients = jax.lax.scan(add_chunk, zeros, _chunks(edges))[0]
+    d_coefficients = (values.reshape(-1, *states.shape[1:]).sum(2) for values in d_coefficients)
+    return d_rows.reshape(states.shape), jnp.zeros_like(present), *d_coefficients, None
 
 
 relational_sum.defvjp(_forward, _backward)
 
 
-def _messages(x: jax.Array, present: jax.Array, scale: jax.Array, swap_scale: jax.Array, bias: jax.Array) -> jax.Array:
-    """The summand for gathered rows: x [e, Q, H, d], present [e, Q, H], coefficients [e, Q, d]."""
-    scale, swap_scale, bias = scale[:, :, None], swap_scale[:, :, None], bias[:, :, None]
-    return scale * x + swap_scale * swap(x) + bias * present[..., None]
+def _node_rows(states: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """States, swapped states and `present` as [N, Q·H·d]: flat rows keep gathers and sums contiguous."""
+    sends = jnp.broadcast_to(present[..., None], states.shape)
+    return tuple(values.reshape(len(states), -1) for values in (states, swap(states), sends))
+
+
+def _relation_rows(coefficients: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """[R, Q, d] coefficients, repeated for every head, as [R, Q·H·d]."""
+    repeated = jnp.broadcast_to(coefficients[:, :, None], (len(coefficients), *shape[1:]))
+    return repeated.reshape(len(coefficients), -1)
 
 
 def _chunks(edges: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
@@ -135,5 +138,7 @@ def reachable(present: jax.Array, edges: tuple[jax.Array, jax.Array, jax.Array, 
       [N, Q, H] of 0 and 1, the same dtype.
     """
     senders, _, receivers, mask = edges
-    sent = jnp.where(mask[:, None, None], present[senders], 0)
-    return jnp.minimum(present + jax.ops.segment_sum(sent, receivers, len(present), indices_are_sorted=True), 1)
+    rows = jax.lax.stop_gradient(present).reshape(len(present), -1)
+    sent = jnp.where(mask[:, None], rows[senders], 0)
+    reached = jax.ops.segment_sum(sent, receivers, len(present), indices_are_sorted=True)
+    return jnp.minimum(rows + reached, 1).reshape(present.shape)

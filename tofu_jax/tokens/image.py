@@ -78,12 +78,16 @@ class PatchTokenizer:
     _DESCRIPTOR = "patches-v1"
 
     def __post_init__(self) -> None:
-        name, width = self.codebook.name, self.codebook.vectors.shape[1]
-        if not name.startswith(self._DESCRIPTOR) or width != DESCRIPTOR_WIDTH:
+        if not self.fits(self.codebook):
             raise DataError(
-                f"Codebook {name} [., {width}] is not for patch descriptors ({self._DESCRIPTOR}*, "
+                f"Codebook {self.codebook.name} [., {self.codebook.vectors.shape[1]}] is not for patch descriptors ({self._DESCRIPTOR}*, "
                 f"[., {DESCRIPTOR_WIDTH}]); fit one with PatchTokenizer.fit, or import ids with PrecomputedTokens."
             )
+
+    @classmethod
+    def fits(cls, codebook: Codebook) -> bool:
+        """Whether a codebook was made for these descriptors."""
+        return codebook.name.startswith(cls._DESCRIPTOR) and codebook.vectors.shape[1] == DESCRIPTOR_WIDTH
 
     @classmethod
     def fit(

@@ -23,12 +23,14 @@ class Tokenizers:
       image: tokenizer of images; None for a model that was trained without images.
       num_text_tokens: T.
       num_image_tokens: V.
+      modalities: which are read at all; the others are masked for every entity.
     """
 
     text: TextTokenizer
     image: ImageTokenizer | None
     num_text_tokens: int = 8
     num_image_tokens: int = 8
+    modalities: tuple[str, ...] = ("text", "image")
 
     @property
     def codebooks(self) -> dict[str, Codebook]:
@@ -37,7 +39,13 @@ class Tokenizers:
 
     def __call__(self, graph: KnowledgeGraph) -> EntityTokens:
         """Tokens of all entities of a graph."""
-        return tokenize_entities(graph, self.text, self.image, self.num_text_tokens, self.num_image_tokens)
+        text = self.text if "text" in self.modalities else None
+        image = self.image if "image" in self.modalities else None
+        return tokenize_entities(graph, text, image, self.num_text_tokens, self.num_image_tokens)
+
+    def restricted_to(self, modalities: tuple[str, ...]) -> "Tokenizers":
+        """The same tokenizers, blind for what is not in `modalities`."""
+        return dataclasses.replace(self, modalities=modalities)
 
 
 def fit_tokenizers(

@@ -21,11 +21,11 @@ from tofu_jax.graphs.registry import load_graph
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.progress import Progress
 from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
 from tofu_jax.training.checkpoint import CheckpointStore, read_checkpoint
 from tofu_jax.training.mixture import BatchConfig, Mixture, check_devices
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
-from tofu_jax.training.progress import Progress
 from tofu_jax.training.run_folder import MetricsWriter, RunFolder
 from tofu_jax.training.step import (
     StepMetrics,
@@ -74,19 +74,21 @@ class Run:
             },
             "codebooks": {k: {"name": v.name, "sha256": v.sha256} for k, v in self.tokenizers.codebooks.items()},
             "graphs": [
-                {"name": g.graph.name, "facts": len(g.graph.train), "sha256": g.graph.fingerprint}
-                for g in self.mixture.graphs
+                {"name": g.graph.name, "facts": len(g.graph.train), "sha256": g.graph.fingerprint} for g in self.mixture.graphs
             ],
         }
 
 
-def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Console) -> None:
+def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Console) -> Tokenizers:
     """Trains one model on a mixture of graphs; run again, it continues from the latest checkpoint.
 
     Args:
       config: of the experiment.
       workdir: the run's folder (`run_folder`).
       console: for progress and summaries.
+
+    Returns:
+      The model's tokenizers, for evaluating it in the same process.
 
     Raises:
       DataError, CheckpointError: a graph cannot be used, or the folder belongs to another run.
@@ -110,6 +112,7 @@ def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Co
         store.close()
         writer.close()
     folder.plot_curves()
+    return run.tokenizers
 
 
 def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.console.Console) -> Run:
@@ -124,7 +127,7 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
     check_devices(batch, jax.device_count())
     graphs = [load_graph(name, "training") for name in config.graphs]
     for graph in graphs:
-        console.print(graph.summary(), highlight=False)
+        console.print(graph.summary(), highlight=False, soft_wrap=True)
     tokenizers = fit_tokenizers(
         graphs,
         config.tokens.images,
@@ -152,30 +155,34 @@ def _train(run: Run, state: TrainState, first: int, store: CheckpointStore, writ
     train_step = create_train_step(run.model, run.optimizer)
     devices = (jax.device_count(), jax.process_index() * jax.local_device_count(), jax.local_device_count())
     state, meta = replicate(state), run.meta()
-    progress = Progress("training", first, config.steps, console)
-    for step in progress:
-        batch = run.mixture.batch(step)
-        queries = split_over_devices(query_arrays(batch), *devices)
-        arrays = graphs[batch.graph].arrays
-        state, metrics = train_step(state, run.codebooks, arrays, batch.edge_mask, batch.modalities, queries)
-        metrics, done = unreplicate(metrics), step + 1
-        due = [done == config.steps or done % every == 0 for every in (config.log_every, config.evaluate_every)]
-        if due[0] or not _finite(metrics):
-            values = {name: float(value) for name, value in metrics._asdict().items()}
-            writer.write(done, {**values, "graph": graphs[batch.graph].graph.name})
-        if not _finite(metrics):
-            raise TrainingError(
-                f"step {done} on {graphs[batch.graph].graph.name}: loss {metrics.loss}, gradient norm "
-                f"{metrics.gradient_norm}: not finite. The last good checkpoint is step {store.latest_step() or 'none'} in "
-                f"{store.folder}; lower config.optimizer.learning_rate or config.optimizer.clip_norm and use a new --workdir."
+    with Progress("training", config.steps, console, first) as progress:
+        for step in range(first, config.steps):
+            batch = run.mixture.batch(step)
+            graph = graphs[batch.graph]
+            queries = split_over_devices(query_arrays(batch), *devices)
+            state, metrics = train_step(state, run.codebooks, graph.arrays, batch.edge_mask, batch.modalities, queries)
+            metrics, done = unreplicate(metrics), step + 1
+            log, evaluate, save = (
+                done == config.steps or done % every == 0
+                for every in (config.log_every, config.evaluate_every, config.checkpoint_every)
             )
-        progress.note(f"loss {metrics.loss:.3f}")
-        if due[1]:
-            mrr = held_out_mrr(run, unreplicate(state).params)
-            writer.write(done, {f"valid_mrr/{name}": value for name, value in mrr.items()})
-            console.print(f"step {done}: held-out MRR " + ", ".join(f"{k} {v:.3f}" for k, v in mrr.items()), highlight=False)
-        if done == config.steps or done % config.checkpoint_every == 0:
-            store.save(done, unreplicate(state), run.tokenizers.codebooks["image"], meta)
+            if log or not _finite(metrics):
+                values = {name: float(value) for name, value in metrics._asdict().items()}
+                writer.write(done, {**values, "graph": graph.graph.name})
+            if not _finite(metrics):
+                raise TrainingError(
+                    f"step {done} on {graph.graph.name}: loss {metrics.loss}, gradient norm {metrics.gradient_norm}: not "
+                    f"finite. The last good checkpoint is step {store.latest_step() or 'none'} in {store.folder}; lower "
+                    "config.optimizer.learning_rate or config.optimizer.clip_norm and use a new --workdir."
+                )
+            progress.update(done, f"loss {metrics.loss:.3f}")
+            if evaluate:
+                mrr = held_out_mrr(run, unreplicate(state).params)
+                writer.write(done, {f"valid_mrr/{name}": value for name, value in mrr.items()})
+                listed = ", ".join(f"{name} {value:.3f}" for name, value in mrr.items())
+                console.print(f"step {done}: held-out MRR {listed}", highlight=False)
+            if save:
+                store.save(done, unreplicate(state), run.tokenizers.codebooks["image"], meta)
 
 
 def held_out_mrr(run: Run, params: Any) -> dict[str, float]:

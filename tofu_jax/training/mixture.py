@@ -116,9 +116,12 @@ class Mixture:
         share = random.uniform(0, self._config.relation_masking)
         dropped = random.random(names) < share
         dropped[relations % names] = False
-        return mask & ~np.concatenate([dropped, dropped, np.zeros(1, bool)])[
-            np.minimum(graph.padded.graph.edges["relation"], 2 * names)
-        ]
+        return (
+            mask
+            & ~np.concatenate([dropped, dropped, np.zeros(1, bool)])[
+                np.minimum(graph.padded.graph.edges["relation"], 2 * names)
+            ]
+        )
 
 
 def _facts_by_relation(graph: PreparedGraph) -> list[Array]:

@@ -47,9 +47,7 @@ class Draft:
           DataError: the id stands for another name already.
         """
         if self.labels.setdefault(entity, label) != label:
-            raise DataError(
-                f"{self.name}: {entity} is both {self.labels[entity]!r} and {label!r}; make the ids differ."
-            )
+            raise DataError(f"{self.name}: {entity} is both {self.labels[entity]!r} and {label!r}; make the ids differ.")
         self.texts.setdefault(entity, label if text is None else text)
         self.images.setdefault(entity, images)
         return entity
@@ -67,9 +65,7 @@ class Draft:
         entities = sorted({entity for head, _, tail in self.facts for entity in (head, tail)})
         relations = list(self.relation_labels)
         readable = spelled_out(self.facts, self.labels, self.texts)
-        train, valid, test = (
-            _numbered(split, entities, relations) for split in split_facts(self.facts, SPLIT_SEED, readable)
-        )
+        train, valid, test = (_numbered(split, entities, relations) for split in split_facts(self.facts, SPLIT_SEED, readable))
         return KnowledgeGraph(
             name=self.name,
             entities=tuple(entities),

@@ -133,9 +133,7 @@ def _add_table(draft: Draft, database: sqlite3.Connection) -> None:
 
 def _add_oxidation_states(draft: Draft, database: sqlite3.Connection) -> None:
     """Main and less common oxidation states; no state of an element is both."""
-    rows = database.execute(
-        "SELECT symbol, oxidation_state, category FROM oxidationstates JOIN elements USING (atomic_number)"
-    )
+    rows = database.execute("SELECT symbol, oxidation_state, category FROM oxidationstates JOIN elements USING (atomic_number)")
     for symbol, number, category in rows:
         state = draft.entity(f"oxidation:{number:+d}", f"oxidation state {number:+d}")
         relation = "main_oxidation_state" if category == "main" else "other_oxidation_state"
@@ -145,8 +143,7 @@ def _add_oxidation_states(draft: Draft, database: sqlite3.Connection) -> None:
 def _add_history(draft: Draft, database: sqlite3.Connection) -> None:
     """Who found an element, when and where, and the languages of its name."""
     rows = database.execute(
-        "SELECT symbol, discoverers, discovery_location, discovery_year, name_origin FROM elements "
-        "ORDER BY atomic_number"
+        "SELECT symbol, discoverers, discovery_location, discovery_year, name_origin FROM elements ORDER BY atomic_number"
     ).fetchall()
     names = {row[0]: _discoverers(row[1]) for row in rows}
     longest: dict[str, str] = {}  # the fullest of "J. Berzelius" and "Jöns Berzelius"

@@ -111,8 +111,7 @@ def _add_skin_tones(draft: Draft, emoji: Emoji, glyphs: openmoji.Glyphs) -> None
 def _add_keywords(draft: Draft, listed: list[Emoji]) -> None:
     """Words of two letters or more that several emoji share."""
     words = {
-        _id(emoji["unified"]): set(re.findall(r"[a-z]{2,}", " ".join((emoji["name"], *emoji["short_names"])).lower()))
-        - FILLERS
+        _id(emoji["unified"]): set(re.findall(r"[a-z]{2,}", " ".join((emoji["name"], *emoji["short_names"])).lower())) - FILLERS
         for emoji in listed
     }
     uses = collections.Counter(word for found in words.values() for word in found)

@@ -3,9 +3,7 @@
 import dataclasses
 import pathlib
 
-VARIATION_SELECTOR = (
-    "FE0F"  # asks for the coloured form of a character; file names and data sets disagree on writing it
-)
+VARIATION_SELECTOR = "FE0F"  # asks for the coloured form of a character; file names and data sets disagree on writing it
 CANCEL_TAG = "E007F"  # ends a flag of a subdivision
 BLACK_FLAG = "1F3F4"  # starts a flag of a subdivision
 FIRST_REGIONAL_INDICATOR = 0x1F1E6  # the letter A of a country's flag

@@ -1,0 +1,106 @@
+"""Zero-shot evaluation of a checkpoint on one graph: the model, its baselines and its controls side by side."""
+
+import pathlib
+
+import numpy as np
+import rich.console
+
+from tofu_jax.errors import DataError
+from tofu_jax.evaluation.baselines import default_baselines
+from tofu_jax.evaluation.ranking import Scorer, sample_triples
+from tofu_jax.evaluation.report import evaluate, print_report, write_report
+from tofu_jax.evaluation.tables import MODEL_NAME, Results
+from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.inference.pretrained import Pretrained
+from tofu_jax.model.fusion import MODALITIES
+from tofu_jax.progress import Progress
+from tofu_jax.shapes import Array
+
+SPLITS = ("test", "valid", "valid+test")
+
+
+def evaluate_zero_shot(
+    pretrained: Pretrained,
+    graph: KnowledgeGraph,
+    console: rich.console.Console,
+    *,
+    split: str = "test",
+    max_triples: int | None = None,
+    seed: int = 0,
+    modalities: tuple[str, ...] = MODALITIES,
+    controls: bool = True,
+) -> Results:
+    """Ranks held-out facts of a graph under the default protocol (`evaluation.report.evaluate`).
+
+    Args:
+      pretrained: the model.
+      graph: whose training facts are the message graph.
+      console: for progress.
+      split: one of SPLITS.
+      max_triples, seed: evaluate a fixed sample (`ranking.sample_triples`).
+      modalities: what the model may see beside structure.
+      controls: also rank with shuffled texts and images, without each modality present, and with an untrained model.
+
+    Returns:
+      Results as of `evaluate`.
+
+    Raises:
+      DataError: the split is unknown or empty.
+    """
+    triples = sample_triples(_facts(graph, split), max_triples, seed)
+    prepared, tokens = pretrained.prepare(graph, modalities)
+    others: dict[str, Scorer] = {}
+    if controls:
+        present = [m for m in MODALITIES if getattr(tokens, f"{m}_mask").any()]
+        if present:
+            shuffled = prepared.with_tokens(tokens.shuffled(seed))
+            others[f"{' and '.join(present)} shuffled"] = pretrained.scorer(shuffled)
+            bare = tokens.without("text").without("image")
+            others["structure only"] = pretrained.scorer(prepared.with_tokens(bare))
+        others["untrained"] = pretrained.untrained(seed).scorer(prepared)
+    baselines = default_baselines(graph, seed)
+    names = [MODEL_NAME, *baselines, *others]
+    with Progress(f"ranking {graph.name}", len(names) * 2 * len(triples), console) as progress:
+        return evaluate(
+            pretrained.scorer(prepared),
+            graph,
+            triples,
+            checkpoint=pretrained.source,
+            split=split,
+            baselines=baselines,
+            controls=others,
+            on_batch=lambda name, done, total: progress.update(names.index(name) * total + done, name),
+        )
+
+
+def _facts(graph: KnowledgeGraph, split: str) -> Array:
+    """The held-out facts of a split, in the order of the source."""
+    if split not in SPLITS:
+        raise DataError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
+    facts = np.concatenate([getattr(graph, part) for part in split.split("+")])
+    if not len(facts):
+        raise DataError(f"{graph.name}: no facts in split {split!r}, nothing to evaluate.")
+    return facts
+
+
+def evaluate_and_report(
+    pretrained: Pretrained,
+    graph: KnowledgeGraph,
+    console: rich.console.Console,
+    output: pathlib.Path | None,
+    **options,
+) -> Results:
+    """Evaluates, prints the tables and writes the report.
+
+    Args:
+      pretrained, graph, console, options: as in `evaluate_zero_shot`.
+      output: folder for results.json, report.md and report.png; None writes nothing.
+
+    Returns:
+      Results as of `evaluation.report.evaluate`.
+    """
+    results = evaluate_zero_shot(pretrained, graph, console, **options)
+    print_report(results, console)
+    if output is not None:
+        console.print(f"report: {write_report(results, output)}", highlight=False, soft_wrap=True)
+    return results
