@@ -17,7 +17,7 @@ def get_config(folder: str) -> ml_collections.ConfigDict:
     config.graphs = (f"{folder}/grail/fb237_v1", f"{folder}/grail/WN18RR_v1")
     config.zero_shot = config.graphs
     config.tokens.images = f"{folder}/images/visual_tokens_effnet_k1024.npz"
-    config.steps = 3000
+    config.steps = 1500
     config.evaluate_every = 500
     config.checkpoint_every = 250
     return config
