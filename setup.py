@@ -45,7 +45,6 @@ setup(
     description="A foundation model for multi-modal knowledge graphs: zero-shot link prediction in JAX",
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
     install_requires=CORE + BUILT_IN_GRAPHS,

@@ -6,6 +6,7 @@ distances differ by at most one; hence a search that stops as soon as the cap is
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class PromptIndex:
         color = mix(mix(self._color[head]) + np.uint64(3) * self._color[tail])
         order = np.lexsort((color, relation))
         bounds = np.searchsorted(relation[order], np.arange(len(graph.relations) + 1))
-        pools = (order[start : min(stop, start + POOL_SIZE)] for start, stop in zip(bounds, bounds[1:], strict=False))
+        pools = (order[start : min(stop, start + POOL_SIZE)] for start, stop in itertools.pairwise(bounds))
         return [graph.train[pool][:, [0, 2]] for pool in pools]
 
     def _prompt_graph(self, relation: int, example: int) -> dict[str, Array]:

@@ -90,7 +90,7 @@ class EntityFusion(nn.Module):
         )
 
     def _tokens(self, name: str, codebook: jax.Array) -> jax.Array:
-        """Codebook vectors in the model's width [vocabulary, d]: projection, LayerNorm, modality vector (scales differ by orders)."""
+        """Codebook vectors in the model's width [vocabulary, d]; the LayerNorm evens out codebooks of different scale."""
         vector = self.param(f"{name}_vector", nn.initializers.normal(0.5), (self.width,))
         projected = nn.Dense(self.width, name=f"{name}_projection")(codebook)
         return nn.LayerNorm(name=f"{name}_norm")(projected) + vector

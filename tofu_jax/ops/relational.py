@@ -80,7 +80,7 @@ def _forward(states, present, scale, swap_scale, bias, edges):
 
 
 def _backward(saved, gradient):
-    states, present, scale, swap_scale, bias, edges = saved
+    states, present, scale, swap_scale, _, edges = saved
     rows, swapped, sends = _node_rows(states, present)
     g, g_swapped, _ = _node_rows(gradient, present)
     scale = _relation_rows(scale, states.shape)

@@ -80,8 +80,8 @@ class PatchTokenizer:
     def __post_init__(self) -> None:
         if not self.fits(self.codebook):
             raise DataError(
-                f"Codebook {self.codebook.name} [., {self.codebook.vectors.shape[1]}] is not for patch descriptors ({self._DESCRIPTOR}*, "
-                f"[., {DESCRIPTOR_WIDTH}]); fit one with PatchTokenizer.fit, or import ids with PrecomputedTokens."
+                f"Codebook {self.codebook.name} [., {self.codebook.vectors.shape[1]}] is not for patch descriptors "
+                f"({self._DESCRIPTOR}*, [., {DESCRIPTOR_WIDTH}]); fit one with PatchTokenizer.fit, or import ids with PrecomputedTokens."
             )
 
     @classmethod

