@@ -1,5 +1,7 @@
 """Installs tofu_jax. The one place where dependencies are pinned: each range was tested at its lower end."""
 
+import pathlib
+
 from setuptools import find_packages, setup
 
 CORE = [
@@ -43,7 +45,7 @@ setup(
     name="tofu_jax",
     version="0.1.0",
     description="A foundation model for multi-modal knowledge graphs: zero-shot link prediction in JAX",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=pathlib.Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),

@@ -112,16 +112,14 @@ class PromptIndex:
     def _nodes(self, u: int, v: int) -> tuple[Array, Array]:
         """Entities of the prompt graph int32 [n], nearest first, and their tokens int32 [n]."""
         distance = self._distance
-        touched = [np.unique([u, v])]
         frontiers = [np.array([u]), np.array([v])]
         distance[0, u] = distance[1, v] = 0
         for level in range(1, NUM_HOPS + 1):
             for side in (0, 1):
-                reached = np.unique(self._neighbors[self._edge_positions(frontiers[side])])
-                frontiers[side] = reached[distance[side, reached] < 0]
-                distance[side, frontiers[side]] = level
-            touched.extend(frontiers)
-            seen = np.unique(np.concatenate(touched))
+                reached = self._neighbors[self._edge_positions(frontiers[side])]
+                distance[side, reached[distance[side, reached] < 0]] = level
+                frontiers[side] = np.flatnonzero(distance[side] == level)  # cheaper than sorting out repeated nodes
+            seen = np.flatnonzero(distance.max(axis=0) >= 0)
             # A node that only one search has met lies on its last level, one step further from the other end.
             du, dv = (np.where(d < 0, level + 1, d) for d in distance[:, seen])
             near = (du <= NUM_HOPS) & (dv <= NUM_HOPS)

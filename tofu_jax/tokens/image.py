@@ -81,7 +81,8 @@ class PatchTokenizer:
         if not self.fits(self.codebook):
             raise DataError(
                 f"Codebook {self.codebook.name} [., {self.codebook.vectors.shape[1]}] is not for patch descriptors "
-                f"({self._DESCRIPTOR}*, [., {DESCRIPTOR_WIDTH}]); fit one with PatchTokenizer.fit, or import ids with PrecomputedTokens."
+                f"({self._DESCRIPTOR}*, [., {DESCRIPTOR_WIDTH}]); fit one with PatchTokenizer.fit, or import ids with "
+                "PrecomputedTokens."
             )
 
     @classmethod

@@ -14,7 +14,7 @@ def default_config() -> ml_collections.ConfigDict:
     # Evaluated at the end, never trained on: built-in names or folders.
     config.zero_shot = ("elements",)
     config.steps = 500
-    config.log_every = 10
+    config.log_every = 1
     config.evaluate_every = 250
     config.checkpoint_every = 100
     # Held-out facts of each training graph that the evaluation ranks.

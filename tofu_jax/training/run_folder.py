@@ -6,10 +6,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorboardX
 from matplotlib.figure import Figure
 
 from tofu_jax.errors import CheckpointError
+
+_WINDOW = 20  # logged steps of one graph that a point of the smoothed loss curve averages
 
 
 class RunFolder:
@@ -51,16 +54,20 @@ class RunFolder:
         lines = self.metrics()
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         loss_axes, mrr_axes = figure.subplots(1, 2)
-        losses = [(line["step"], line["loss"]) for line in lines if "loss" in line]
-        loss_axes.plot(*zip(*losses, strict=True) if losses else ([], []), color="tab:blue", linewidth=1)
-        loss_axes.set(title="Training loss", xlabel="step", ylabel="cross-entropy (nats)")
+        for name in sorted({line["graph"] for line in lines if "loss" in line}):
+            losses = np.array([(line["step"], line["loss"]) for line in lines if line.get("graph") == name])
+            window = np.ones(min(len(losses), _WINDOW))
+            mean = np.convolve(losses[:, 1], window, "valid") / len(window)
+            (points,) = loss_axes.plot(*losses.T, ".", markersize=2, alpha=0.3)
+            loss_axes.plot(losses[len(window) - 1 :, 0], mean, color=points.get_color(), label=name)
+        loss_axes.set(title=f"Training loss (line: mean of {_WINDOW} steps)", xlabel="step", ylabel="cross-entropy (nats)")
         for name in sorted({key for line in lines for key in line if key.startswith("valid_mrr/")}):
             points = [(line["step"], line[name]) for line in lines if name in line]
             mrr_axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name.removeprefix("valid_mrr/"))
         mrr_axes.set(title="Held-out facts of the training graphs", xlabel="step", ylabel="MRR", ylim=(0, 1))
-        if mrr_axes.lines:
-            mrr_axes.legend(frameon=False)
         for axes in (loss_axes, mrr_axes):
+            if axes.lines:
+                axes.legend(frameon=False)
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(self.folder / "curves.png", dpi=150)
