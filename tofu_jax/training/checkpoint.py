@@ -116,7 +116,7 @@ def read_checkpoint(folder: pathlib.Path, step: int | None = None) -> Restored:
     """
     folder = pathlib.Path(folder).absolute()
     folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
-    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
+    steps = saved_steps(folder)
     if not steps:
         raise CheckpointError(f"{folder}: no checkpoint here. Give the folder of a run (--workdir of launch/pretrain.py).")
     if step is not None and step not in steps:
@@ -137,6 +137,11 @@ def read_checkpoint(folder: pathlib.Path, step: int | None = None) -> Restored:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}/{step}: damaged or not written by this program ({error}).") from error
     return Restored(step, params, codebook, meta)
+
+
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    """Complete steps in a folder of checkpoints, oldest first; none if there is no such folder."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
 def check_tree(expected: Any, found: Any) -> None:

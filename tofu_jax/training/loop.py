@@ -23,10 +23,10 @@ from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.progress import Progress
 from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
-from tofu_jax.training.checkpoint import CheckpointStore, read_checkpoint
+from tofu_jax.training.checkpoint import CheckpointStore, read_checkpoint, saved_steps
 from tofu_jax.training.mixture import BatchConfig, Mixture, check_devices
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
-from tofu_jax.training.run_folder import MetricsWriter, RunFolder
+from tofu_jax.training.run_folder import MetricsWriter, RunFolder, refuse_other_run
 from tofu_jax.training.step import (
     StepMetrics,
     TrainState,
@@ -94,11 +94,13 @@ def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Co
       DataError, CheckpointError: a graph cannot be used, or the folder belongs to another run.
       TrainingError: a loss or gradient is not finite; the checkpoint before it stays.
     """
+    refuse_other_run(workdir, config.to_dict())
+    # Parameters come 1. from the latest checkpoint of this folder, 2. from scratch.
+    first = max(saved_steps(workdir / "checkpoints"), default=0)
+    run = create_run(config, workdir if first else None, console)
+    # Only now that the graphs are known to be good is anything written.
     folder = RunFolder(workdir, config.to_dict())
     store = CheckpointStore(folder.checkpoints)
-    # Parameters come 1. from the latest checkpoint of this folder, 2. from scratch.
-    first = store.latest_step() or 0
-    run = create_run(config, folder.checkpoints if first else None, console)
     state = run.fresh_state()
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)
@@ -120,7 +122,7 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
 
     Args:
       config: of the experiment.
-      resumed: checkpoints to continue from, whose image codebook is then used; None for a new run.
+      resumed: folder of the run to continue, whose image codebook is then used; None for a new run.
       console: for summaries.
     """
     batch = BatchConfig(**config.batch)

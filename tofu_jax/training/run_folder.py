@@ -26,15 +26,13 @@ class RunFolder:
           config: JSON values, all that determines the run.
 
         Raises:
-          CheckpointError: the folder belongs to a run with another configuration; lists the differences.
+          CheckpointError: see `refuse_other_run`.
         """
+        refuse_other_run(folder, config)
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "config.json"
-        config = json.loads(json.dumps(config))  # tuples become lists, as in the file
-        if path.exists():
-            _refuse_differences(path, json.loads(path.read_text(encoding="utf-8")), config)
-        else:
+        if not path.exists():
             unfinished = path.with_suffix(".unfinished")
             unfinished.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
             os.replace(unfinished, path)
@@ -106,8 +104,13 @@ class MetricsWriter:
         self._events.close()
 
 
-def _refuse_differences(path: pathlib.Path, old: Any, new: Any) -> None:
-    before, after = _flat(old), _flat(new)
+def refuse_other_run(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """Raises a `CheckpointError` that lists the differences if the folder holds a run with another configuration."""
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    before = _flat(json.loads(path.read_text(encoding="utf-8")))
+    after = _flat(json.loads(json.dumps(config)))  # tuples become lists, as in the file
     lines = [
         f"  {key}: {before.get(key, 'absent')!r} there, {after.get(key, 'absent')!r} now"
         for key in sorted(before.keys() | after.keys())
