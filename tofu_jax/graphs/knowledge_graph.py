@@ -87,7 +87,8 @@ class KnowledgeGraph:
         for part in ("\n".join(self.entities), "\n".join(self.relations)):
             digest.update(part.encode() + b"\0")
         for triples in (self.train, self.valid, self.test):
-            digest.update(np.ascontiguousarray(triples).astype("<i4").tobytes() + b"\0")
+            # With the length: a fact of zeros would otherwise move to another split unseen.
+            digest.update(f"{len(triples)}:".encode() + np.ascontiguousarray(triples).astype("<i4").tobytes())
         return digest.hexdigest()
 
     def summary(self) -> str:

@@ -60,9 +60,8 @@ class PromptIndex:
         self._num_entities, self._num_relations = graph.num_entities, graph.num_relations
         self._start = np.searchsorted(senders[order], np.arange(graph.num_entities + 1))
         self._neighbors, self._relations = receivers[order], relations[order]
-        self._color, relation_color = structural_colors(graph)
-        inverse_color = relation_color[inverse_relation(np.arange(graph.num_relations), graph.num_relations)]
-        self._edge_relation_color = np.minimum(relation_color, inverse_color)
+        self._fact = order % max(len(graph.train), 1)  # the same for an edge and its inverse
+        self._color, self._relation_color = structural_colors(graph)
         self._examples = self._choose_examples(graph)
         self._distance = np.full((2, graph.num_entities), -1, np.int8)  # work space, -1 outside a search
         self._position = np.full(graph.num_entities, -1, np.int32)  # work space likewise
@@ -143,12 +142,19 @@ class PromptIndex:
         self._position[nodes] = -1
         if len(edges) > NUM_EDGES:
             color = self._color[nodes]
-            # The key is the same for an edge and its inverse, so that the cap keeps or drops both.
-            key = mix(color[sender] + color[receiver] + self._edge_relation_color[self._relations[edges]])
+            relation = self._relations[edges]
+            forward = self._edge_color(color[sender], relation, color[receiver])
+            backward = self._edge_color(color[receiver], inverse_relation(relation, self._num_relations), color[sender])
+            # Key and fact are the same for an edge and its inverse, so that the cap (even) keeps or drops both.
+            key = np.minimum(forward, backward)
             at_ends = np.minimum(sender, receiver) < 2  # nodes stand nearest first: 0 and 1 are u and v
-            chosen = np.lexsort((key, ~at_ends))[:NUM_EDGES]
+            chosen = np.lexsort((self._fact[edges], key, ~at_ends))[:NUM_EDGES]
             edges, sender, receiver = edges[chosen], sender[chosen], receiver[chosen]
         return sender, receiver, self._relations[edges]
+
+    def _edge_color(self, sender: Array, relation: Array, receiver: Array) -> Array:
+        """Colours uint64 [n] of directed edges from the colours of their ends."""
+        return mix(mix(sender + np.uint64(3) * self._relation_color[relation]) + receiver)
 
     def _edge_positions(self, nodes: Array) -> Array:
         """Positions of all edges that leave the nodes, node after node."""

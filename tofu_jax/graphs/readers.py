@@ -90,6 +90,8 @@ def _lines(path: pathlib.Path, min_columns: int, max_columns: int | None = None)
         lines = path.read_bytes().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}; convert the file to UTF-8.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     if lines and not lines[-1].strip("\r"):
         lines.pop()
     for number, line in enumerate(lines, start=1):

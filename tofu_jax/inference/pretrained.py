@@ -74,8 +74,8 @@ class Pretrained:
 
 
 def device_codebooks(codebooks: Mapping[str, Codebook]) -> dict[str, jax.Array]:
-    """Puts codebook vectors on the device."""
-    return {name: jnp.asarray(codebook.vectors) for name, codebook in codebooks.items()}
+    """Puts codebook vectors on the device, centred: what all tokens share says nothing about any, and similarity is a cosine."""
+    return {name: jnp.asarray(codebook.vectors - codebook.vectors.mean(axis=0)) for name, codebook in codebooks.items()}
 
 
 def initial_params(model: Tofu, codebooks: Mapping[str, Codebook], seed: int) -> Any:
@@ -110,10 +110,11 @@ def load_pretrained(
     restored = read_checkpoint(pathlib.Path(checkpoint), step)
     meta = restored.meta
     known = {field.name for field in dataclasses.fields(ModelConfig)}
-    if set(meta["model"]) != known or meta["tokens"]["hops"] != NUM_HOPS:
+    settings, hops = meta.get("model", {}), meta.get("tokens", {}).get("hops")
+    if set(settings) != known or hops != NUM_HOPS:
         raise CheckpointError(
-            f"{checkpoint}: made by another version of the model (settings {sorted(meta['model'])}, {meta['tokens']['hops']} "
-            f"hops; this version has {sorted(known)}, {NUM_HOPS} hops). Train again, or install that version."
+            f"{checkpoint}: made by another version of the model (settings {sorted(settings)}, {hops} hops; "
+            f"this version has {sorted(known)}, {NUM_HOPS} hops). Train again, or install that version."
         )
     model = Tofu(ModelConfig(**{**meta["model"], "operators": tuple(meta["model"]["operators"])}))
     text = TextTokenizer.load()

@@ -17,11 +17,13 @@ class EntityStates(NamedTuple):
       fused: z, [N, d]; the learned null vector where an entity has neither text nor image.
       modality: {"text", "image"}: z^text and z^image, [N, d], zero where the modality is missing.
       present: {"text", "image"}: [N], 1 where the entity has the modality, else 0.
+      direction: {"text", "image"}: [N, c], mean of the frozen token vectors at length 1, zero where the modality is missing.
     """
 
     fused: jax.Array
     modality: Mapping[str, jax.Array]
     present: Mapping[str, jax.Array]
+    direction: Mapping[str, jax.Array]
 
 
 class EntityFusion(nn.Module):
@@ -87,6 +89,9 @@ class EntityFusion(nn.Module):
             fused=jnp.where(anything, states["fused"], null),
             modality={name: states[name] * present[name][:, None] for name in MODALITIES},
             present=present,
+            direction={
+                name: _direction(vocabularies[name], nodes[f"{name}_ids"], nodes[f"{name}_mask"]) for name in MODALITIES
+            },
         )
 
     def _tokens(self, name: str, codebook: jax.Array) -> jax.Array:
@@ -94,6 +99,13 @@ class EntityFusion(nn.Module):
         vector = self.param(f"{name}_vector", nn.initializers.normal(0.5), (self.width,))
         projected = nn.Dense(self.width, name=f"{name}_projection")(codebook)
         return nn.LayerNorm(name=f"{name}_norm")(projected) + vector
+
+
+def _direction(vectors: jax.Array, ids: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean vector of an entity's tokens at length 1: [vocabulary, c], [N, T], [N, T] → [N, c]."""
+    total = jnp.where(mask[..., None], vectors[ids], 0).sum(axis=1)
+    length = jnp.linalg.norm(total, axis=-1, keepdims=True)
+    return total / jnp.where(length > 0, length, 1)
 
 
 def _attend(logit: jax.Array, value: jax.Array, mask: jax.Array, own_logit: jax.Array, own_value: jax.Array) -> jax.Array:

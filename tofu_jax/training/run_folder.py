@@ -45,7 +45,9 @@ class RunFolder:
     def metrics(self) -> list[dict[str, float]]:
         """Lines of metrics.jsonl, oldest first."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        # A line without its end was cut off when the run was killed.
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]
 
     def plot_curves(self) -> pathlib.Path:
         """Draws loss and held-out MRR by step as curves.png."""

@@ -103,7 +103,7 @@ def create_train_step(model: Tofu, optimizer: optax.GradientTransformation) -> C
         loss, gradients = jax.lax.psum((loss, gradients), AXIS)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         num_queries = jax.lax.psum(queries.heads.size, AXIS)
-        metrics = StepMetrics(loss, optax.global_norm(gradients), counted / num_queries)
+        metrics = StepMetrics(loss, optax.tree.norm(gradients), counted / num_queries)
         return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
 
     return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, None, None, None, 0), donate_argnums=0)
@@ -111,7 +111,9 @@ def create_train_step(model: Tofu, optimizer: optax.GradientTransformation) -> C
 
 def replicate(state: TrainState) -> TrainState:
     """Copies a state to every local device (leading device axis)."""
-    return jax.tree.map(lambda x: jnp.stack([x] * jax.local_device_count()), state)
+    stacked = jax.tree.map(lambda x: jnp.stack([x] * jax.local_device_count()), state)
+    # Laid out as a step returns it; otherwise the second step would be compiled once more.
+    return jax.pmap(lambda x: x, axis_name=AXIS)(stacked)
 
 
 def unreplicate(tree):
