@@ -74,7 +74,7 @@ class Pretrained:
 
 
 def device_codebooks(codebooks: Mapping[str, Codebook]) -> dict[str, jax.Array]:
-    """Puts codebook vectors on the device, centred: what all tokens share says nothing about any, and similarity is a cosine."""
+    """Puts codebook vectors on the device, centred: what all tokens share says nothing about any of them."""
     return {name: jnp.asarray(codebook.vectors - codebook.vectors.mean(axis=0)) for name, codebook in codebooks.items()}
 
 
