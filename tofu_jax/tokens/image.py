@@ -96,7 +96,7 @@ class PatchTokenizer:
         paths: Iterable[str | os.PathLike[str]],
         num_codes: int = 1024,
         seed: int = 0,
-        max_images: int = 2000,
+        max_images: int = 600,
         workers: int = 1,
     ) -> "PatchTokenizer":
         """Learns a codebook by k-means; the same images and seed give the same codebook on the same machine.

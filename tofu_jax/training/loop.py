@@ -130,6 +130,7 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
     graphs = [load_graph(name, "training") for name in config.graphs]
     for graph in graphs:
         console.print(graph.summary(), highlight=False, soft_wrap=True)
+    console.print("tokenising texts and images …", highlight=False)
     tokenizers = fit_tokenizers(
         graphs,
         config.tokens.images,
