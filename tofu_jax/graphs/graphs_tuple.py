@@ -4,6 +4,7 @@ Sizes are rounded up to buckets, so the number of compiled programs is the numbe
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jraph
 import numpy as np
@@ -66,14 +67,21 @@ def bucket_size(size: int) -> int:
 
 
 def pad_graph(
-    graph: KnowledgeGraph, tokens: EntityTokens, num_entities: int = 0, num_edges: int = 0, num_relations: int = 0
+    graph: KnowledgeGraph,
+    tokens: EntityTokens,
+    num_entities: int = 0,
+    num_edges: int = 0,
+    num_relations: int = 0,
+    num_text_codes: int = 0,
+    num_image_codes: int = 0,
 ) -> PaddedGraph:
     """Puts tokens and edges into a GraphsTuple padded to buckets.
 
     Args:
       graph: its training facts become the edges, nothing else.
       tokens: of its entities.
-      num_entities, num_edges, num_relations: least padded sizes; the bucket is chosen for the larger of this and the need.
+      num_entities, num_edges, num_relations, num_text_codes, num_image_codes: least sizes; the bucket is chosen for the larger
+        of this and the need (`common_sizes` gives those that several graphs share).
 
     Returns:
       The padded graph (numpy arrays).
@@ -83,8 +91,8 @@ def pad_graph(
     edge_position = np.empty(len(order), np.int32)
     edge_position[order] = np.arange(len(order), dtype=np.int32)
     padded_relations = bucket_size(max(graph.num_relations, num_relations))
-    text_vocabulary, text_ids = _vocabulary(tokens.text_ids, tokens.text_mask)
-    image_vocabulary, image_ids = _vocabulary(tokens.image_ids, tokens.image_mask)
+    text_vocabulary, text_ids = _vocabulary(tokens.text_ids, tokens.text_mask, num_text_codes)
+    image_vocabulary, image_ids = _vocabulary(tokens.image_ids, tokens.image_mask, num_image_codes)
     single = jraph.GraphsTuple(
         nodes={
             "text_ids": text_ids,
@@ -113,10 +121,21 @@ def pad_graph(
     return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
 
 
-def _vocabulary(ids: Array, mask: Array) -> tuple[Array, Array]:
+def common_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[EntityTokens]) -> dict[str, int]:
+    """Least sizes for `pad_graph` that put several graphs into one bucket: one compiled program for all of them."""
+    return {
+        "num_entities": max(graph.num_entities + 1 for graph in graphs),
+        "num_edges": max(2 * len(graph.train) for graph in graphs),
+        "num_relations": max(graph.num_relations for graph in graphs),
+        "num_text_codes": max(len(np.unique(t.text_ids[t.text_mask])) for t in tokens),
+        "num_image_codes": max(len(np.unique(t.image_ids[t.image_mask])) for t in tokens),
+    }
+
+
+def _vocabulary(ids: Array, mask: Array, least: int) -> tuple[Array, Array]:
     """Codebook rows that occur, int32 padded to a bucket, and the ids [N, T] as positions among them (0 where masked)."""
     used = np.unique(ids[mask])
-    vocabulary = np.zeros(bucket_size(len(used)), np.int32)
+    vocabulary = np.zeros(bucket_size(max(len(used), least)), np.int32)
     vocabulary[: len(used)] = used
     positions = np.searchsorted(used, ids).astype(np.int32)
     return vocabulary, np.where(mask, positions, 0)

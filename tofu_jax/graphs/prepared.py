@@ -32,9 +32,9 @@ class PreparedGraph:
     arrays: jraph.GraphsTuple
 
     @classmethod
-    def create(cls, graph: KnowledgeGraph, tokens: EntityTokens) -> "PreparedGraph":
-        """Prepares a graph with the tokens of its entities."""
-        padded = pad_graph(graph, tokens)
+    def create(cls, graph: KnowledgeGraph, tokens: EntityTokens, **least_sizes: int) -> "PreparedGraph":
+        """Prepares a graph with the tokens of its entities; `least_sizes` as in `graphs_tuple.pad_graph`."""
+        padded = pad_graph(graph, tokens, **least_sizes)
         return cls(
             graph=graph,
             padded=padded,

@@ -111,4 +111,4 @@ def _blocks_of_one_relation(queries: Array) -> list[Array]:
     order = np.argsort(queries[:, 1], kind="stable")
     bounds = np.flatnonzero(np.diff(queries[order, 1])) + 1
     groups = np.split(order, bounds)
-    return [block for group in groups for block in np.split(group, range(_HEADS, len(group), _HEADS))]
+    return [block for group in groups for block in np.split(group, range(_HEADS, len(group), _HEADS)) if len(block)]

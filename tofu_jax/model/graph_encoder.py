@@ -46,8 +46,39 @@ class ModalityMessages(nn.Module):
         return total
 
 
+class GraphLayer(nn.Module):
+    """One layer: refined relation states → collapsed mixture of messages → sum → residual update."""
+
+    width: int
+    operators: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, carry: tuple, query: jax.Array, described: jax.Array, edges: tuple) -> tuple[tuple, None]:
+        """Takes one step away from the heads.
+
+        Args:
+          carry: states [N, Q, H, d], reached [N, Q, H], relation states [R, Q, d].
+          query: int32 [Q] query relations.
+          described: modality messages [N, Q, 1, d].
+          edges: of `ops.relational`.
+
+        Returns:
+          The new carry, and nothing to collect (the form that `nn.scan` asks for).
+        """
+        states, reached, relations = carry
+        refined = nn.LayerNorm(epsilon=1e-5, name="refine_norm")(relations)
+        relations += nn.relu(nn.Dense(self.width, name="refine")(refined))
+        r_query = relations[query, jnp.arange(len(query))]
+        coefficients = MessageMixture(self.operators, name="messages")(relations, r_query)
+        received = relational_sum(states, reached, *coefficients, edges)
+        reached = reachable(reached, edges)
+        update = ResidualUpdate(self.width, name="update")(states, received, described)
+        # Where nothing has arrived the state stays 0: only what is reached may send.
+        return (jnp.where(reached[..., None] > 0, update, 0), reached, relations), None
+
+
 class GraphEncoder(nn.Module):
-    """L layers: refined relation states → collapsed mixture of messages → sum → linear, LayerNorm, ReLU, residual."""
+    """L layers from the query's head over the graph. Layers are scanned, so that only one is compiled."""
 
     width: int
     num_layers: int
@@ -79,13 +110,12 @@ class GraphEncoder(nn.Module):
         states = jnp.zeros((*shape, self.width), start.dtype).at[heads, rows, columns].set(start)
         described = ModalityMessages(self.operators, name="modality")(entities, relations, r_query, edges)
 
-        for layer in range(self.num_layers):
-            refine = nn.Dense(self.width, name=f"refine_{layer}")
-            relations += nn.relu(refine(nn.LayerNorm(epsilon=1e-5, name=f"refine_norm_{layer}")(relations)))
-            r_query = relations[query, jnp.arange(num_queries)]
-            coefficients = MessageMixture(self.operators, name=f"messages_{layer}")(relations, r_query)
-            received = relational_sum(states, reached, *coefficients, edges)
-            reached = reachable(reached, edges)
-            update = ResidualUpdate(self.width, name=f"update_{layer}")(states, received, described)
-            states = jnp.where(reached[..., None] > 0, update, 0)
+        layers = nn.scan(
+            GraphLayer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=self.num_layers,
+        )(self.width, self.operators, name="layers")
+        (states, reached, _), _ = layers((states, reached, relations), query, described, edges)
         return states, reached

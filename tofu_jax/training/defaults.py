@@ -11,6 +11,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.graphs = ("countries", "emoji")
     # A step draws one graph ∝ (number of facts) ** graph_exponent.
     config.graph_exponent = 0.5
+    # Pads all training graphs to the size of the largest: one program to compile. Pays for few graphs of about one size.
+    config.common_bucket = False
     # Evaluated at the end, never trained on: built-in names or folders.
     config.zero_shot = ("elements",)
     config.steps = 500

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.evaluation.ranking import rank_queries, sample_triples
+from tofu_jax.graphs.graphs_tuple import common_sizes
 from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.prompts import NUM_HOPS
@@ -141,7 +142,9 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
         trained=read_checkpoint(resumed).image_codebook if resumed else None,
         workers=os.cpu_count() or 1,
     )
-    prepared = [PreparedGraph.create(graph, tokenizers(graph)) for graph in graphs]
+    tokens = [tokenizers(graph) for graph in graphs]
+    sizes = common_sizes(graphs, tokens) if config.common_bucket else {}
+    prepared = [PreparedGraph.create(graph, t, **sizes) for graph, t in zip(graphs, tokens, strict=True)]
     return Run(
         config=config,
         model=Tofu(ModelConfig(**{**config.model, "operators": tuple(config.model.operators)})),
