@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
-from tofu_jax.graphs.structural_colors import mix, structural_colors
+from tofu_jax.graphs.structural_colors import mix, structural_colors, text_keys
 from tofu_jax.shapes import Array, inverse_relation
 
 NUM_HOPS = 3  # k
@@ -62,6 +62,7 @@ class PromptIndex:
         self._neighbors, self._relations = receivers[order], relations[order]
         self._fact = order % max(len(graph.train), 1)  # the same for an edge and its inverse
         self._color, self._relation_color = structural_colors(graph)
+        self._text_key = text_keys(graph)
         self._examples = self._choose_examples(graph)
         self._distance = np.full((2, graph.num_entities), -1, np.int8)  # work space, -1 outside a search
         self._position = np.full(graph.num_entities, -1, np.int32)  # work space likewise
@@ -89,7 +90,8 @@ class PromptIndex:
         """Returns for each relation (not inverse) up to POOL_SIZE facts int32 [., 2] (u, v), spread by colour."""
         head, relation, tail = graph.train.T
         color = mix(mix(self._color[head]) + np.uint64(3) * self._color[tail])
-        order = np.lexsort((color, relation))
+        text_key = mix(mix(self._text_key[head]) + np.uint64(3) * self._text_key[tail])
+        order = np.lexsort((text_key, color, relation))
         bounds = np.searchsorted(relation[order], np.arange(len(graph.relations) + 1))
         pools = (order[start : min(stop, start + POOL_SIZE)] for start, stop in itertools.pairwise(bounds))
         return [graph.train[pool][:, [0, 2]] for pool in pools]
@@ -126,7 +128,7 @@ class PromptIndex:
                 break
         distance[:, seen] = -1
         nodes, du, dv = seen[near], du[near], dv[near]
-        order = np.lexsort((self._color[nodes], np.abs(du - dv), du + dv))
+        order = np.lexsort((self._text_key[nodes], self._color[nodes], np.abs(du - dv), du + dv))
         # The two ends have the smallest sum of all and |du - dv| = 1 like nobody else at that sum: they always stay.
         nodes, du, dv = (a[order[:NUM_NODES]] for a in (nodes, du, dv))
         return nodes.astype(np.int32), (du * (NUM_HOPS + 1) + dv).astype(np.int32)
@@ -148,7 +150,8 @@ class PromptIndex:
             # Key and fact are the same for an edge and its inverse, so that the cap (even) keeps or drops both.
             key = np.minimum(forward, backward)
             at_ends = np.minimum(sender, receiver) < 2  # nodes stand nearest first: 0 and 1 are u and v
-            chosen = np.lexsort((self._fact[edges], key, ~at_ends))[:NUM_EDGES]
+            text_key = self._text_key[nodes]
+            chosen = np.lexsort((self._fact[edges], text_key[sender] + text_key[receiver], key, ~at_ends))[:NUM_EDGES]
             edges, sender, receiver = edges[chosen], sender[chosen], receiver[chosen]
         return sender, receiver, self._relations[edges]
 

@@ -1,9 +1,12 @@
 """Colours of entities and relations by structure alone (Weisfeiler–Lehman refinement).
 
 Wherever the model has to choose among many (which examples show a relation, which neighbours fit into a prompt graph), it
-chooses by colour. So predictions do not change when entities or relations are renamed or renumbered, or when the lines of a
-file are shuffled; only what is structurally alike shares a colour.
+chooses by colour, and among equal colours by text. So predictions do not change when entities or relations are renamed or
+renumbered, or when the lines of a file are shuffled: what has equal colour and text is alike for the model too, but for rare
+regular structures that refinement cannot tell apart.
 """
+
+import hashlib
 
 import numpy as np
 
@@ -39,6 +42,12 @@ def structural_colors(graph: KnowledgeGraph) -> tuple[Array, Array]:
         messages = mix(entities[senders] + mix(relation_colors[relations] + np.uint64(7)))
         entities = mix(entities + np.uint64(5) * _sum_by(receivers, messages, graph.num_entities))
     return entities, relation_colors
+
+
+def text_keys(graph: KnowledgeGraph) -> Array:
+    """uint64 [N], equal for equal texts: tells entities apart that the structure does not."""
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in graph.texts)
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 def _sum_by(groups: Array, values: Array, num_groups: int) -> Array:
