@@ -1,0 +1,111 @@
+"""Random graphs and tokens, and the same graph under other ids: what the property tests are made of."""
+
+import contextlib
+import dataclasses
+
+import jax
+import numpy as np
+from hypothesis import strategies as st
+
+from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.tokens.codebook import Codebook
+from tofu_jax.tokens.entity_tokens import EntityTokens
+
+TEXT_TOKENS, IMAGE_TOKENS = 3, 2
+MOST_ENTITIES, MOST_RELATION_NAMES, MOST_FACTS = 60, 6, 12  # facts per relation
+
+CODEBOOKS = {
+    name: Codebook(f"random {name}", np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+    for seed, (name, shape) in enumerate({"text": (50, 12), "image": (20, 6)}.items())
+}
+
+
+def make_graph(num_entities, num_relation_names, facts, prefix=""):
+    """A graph of the given facts (head, relation, tail), repeated ones once; nothing held out, no texts."""
+    entities = tuple(f"{prefix}e{i}" for i in range(num_entities))
+    facts = np.array(facts, np.int32).reshape(-1, 3)
+    first = np.sort(np.unique(facts, axis=0, return_index=True)[1])
+    none = np.zeros((0, 3), np.int32)
+    relations = tuple(f"{prefix}r{i}" for i in range(num_relation_names))
+    return KnowledgeGraph(
+        "made", entities, relations, facts[first], none, none, entities, ("",) * len(entities), ((),) * len(entities)
+    )
+
+
+def random_graph(random, num_entities, num_relation_names, facts_per_relation, prefix=""):
+    """1 to `facts_per_relation` facts of each relation, between any two entities; self loops included."""
+    counts = random.integers(1, facts_per_relation + 1, num_relation_names)
+    relation = np.repeat(np.arange(num_relation_names), counts)
+    ends = random.integers(0, num_entities, (2, len(relation)))
+    return make_graph(num_entities, num_relation_names, np.stack([ends[0], relation, ends[1]], axis=1), prefix)
+
+
+def random_tokens(random, num_entities):
+    """Random ids; some slots are masked, so some entities miss a modality or both."""
+
+    def draw(slots, codes):
+        mask = random.random((num_entities, slots)) < 0.5
+        return np.where(mask, random.integers(0, codes, mask.shape), 0).astype(np.int32), mask
+
+    text, image = (len(CODEBOOKS[name].vectors) for name in ("text", "image"))
+    return EntityTokens(*draw(TEXT_TOKENS, text), *draw(IMAGE_TOKENS, image))
+
+
+@st.composite
+def graphs(draw, most_entities=MOST_ENTITIES):
+    """Strategy: (random generator, graph), with so few facts that every prompt graph is whole and every fact an example."""
+    num_entities, names = draw(st.integers(2, most_entities)), draw(st.integers(1, MOST_RELATION_NAMES))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return random, random_graph(random, num_entities, names, MOST_FACTS)
+
+
+def renumbered(graph, entities=None, relations=None, facts=None):
+    """The same facts under other ids and names, in another order.
+
+    Args:
+      graph: of N entities and R/2 relation names.
+      entities: permutation [N]; entity i becomes entities[i].
+      relations: permutation [R/2]; likewise, inverses move along.
+      facts: permutation [F]; line i of the result is line facts[i].
+    """
+    entities = np.arange(graph.num_entities) if entities is None else entities
+    relations = np.arange(len(graph.relations)) if relations is None else relations
+    head, relation, tail = graph.train.T
+    train = np.stack([entities[head], relations[relation], entities[tail]], axis=1)
+    train = train if facts is None else train[facts]
+    return dataclasses.replace(
+        make_graph(graph.num_entities, len(graph.relations), [], prefix="other "), train=train.astype(np.int32)
+    )
+
+
+def renumbered_tokens(tokens, entities):
+    """Tokens [N, .] that belong to `renumbered(graph, entities)`."""
+    old = np.argsort(entities)
+    return EntityTokens(*(getattr(tokens, field.name)[old] for field in dataclasses.fields(tokens)))
+
+
+def joined(graph, extra):
+    """One graph of two components, each with its own entities and relations; those of `graph` keep their ids."""
+    shift = np.array([graph.num_entities, len(graph.relations), graph.num_entities])
+    return make_graph(
+        graph.num_entities + extra.num_entities,
+        len(graph.relations) + len(extra.relations),
+        np.concatenate([graph.train, extra.train + shift]),
+    )
+
+
+def joined_tokens(tokens, extra):
+    """Tokens [N, .] that belong to `joined`."""
+    return EntityTokens(
+        *(np.concatenate([getattr(t, field.name) for t in (tokens, extra)]) for field in dataclasses.fields(tokens))
+    )
+
+
+@contextlib.contextmanager
+def quick_compilation():
+    """Compiles in half the time: what is promised is up to the formulas, not to the compiler's optimisations."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)

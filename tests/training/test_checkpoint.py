@@ -1,0 +1,207 @@
+"""Checkpoints: read back bit by bit, and refused with a readable reason when they do not fit or are damaged."""
+
+import json
+import runpy
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+from making import CODEBOOKS
+
+from tofu_jax.errors import CheckpointError
+from tofu_jax.graphs.prompts import NUM_HOPS
+from tofu_jax.inference.pretrained import load_pretrained
+from tofu_jax.tokens.text import TextTokenizer
+from tofu_jax.training.checkpoint import CheckpointStore, check_tree, read_checkpoint, saved_steps
+from tofu_jax.training.loop import pretrain
+from tofu_jax.training.step import TrainState
+
+META = {"codebooks": {k: {"name": v.name, "sha256": v.sha256} for k, v in CODEBOOKS.items()}, "note": "é"}
+
+
+def state(width=3):
+    """A state with what is hard to keep: subnormals, negative zero, scalars, counters."""
+    kernel = np.random.default_rng(0).standard_normal((width, 2)).astype(np.float32)
+    kernel[0] = [np.float32(1e-42), np.float32(-0.0)]
+    params = {"params": {"dense": {"kernel": kernel, "bias": np.zeros(2, np.float32)}, "gate": np.float32(0.1)}}
+    return jax.tree.map(jnp.asarray, TrainState(params, (np.int32(7), {"mu": kernel * 2})))
+
+
+def save(folder, *steps, keep=2, saved=None):
+    store = CheckpointStore(folder, keep)
+    for step in steps:
+        store.save(step, saved or state(), CODEBOOKS["image"], META)
+    store.close()
+
+
+def check_bits(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert (np.asarray(one).dtype, np.shape(one)) == (np.asarray(other).dtype, np.shape(other))
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, config_file):
+    """The folder of a short run. Copy it to damage it."""
+    config = runpy.run_path(str(config_file))["get_config"]()
+    workdir = tmp_path_factory.mktemp("trained")
+    pretrain(config, workdir, rich.console.Console(quiet=True))
+    return workdir
+
+
+def test_round_trip(tmp_path):
+    save(tmp_path, 5)
+    store = CheckpointStore(tmp_path)
+    check_bits(store.restore_state(5, state()), state())
+    store.close()
+    restored = read_checkpoint(tmp_path)
+    check_bits(restored.params, state().params)
+    assert (restored.step, restored.meta) == (5, META)
+    assert restored.image_codebook.sha256 == CODEBOOKS["image"].sha256
+
+
+def test_the_latest_steps_stay(tmp_path):
+    save(tmp_path, 1, 2, 3)
+    assert saved_steps(tmp_path) == [2, 3]
+    store = CheckpointStore(tmp_path)
+    assert store.latest_step() == 3
+    store.save(3, state(), CODEBOOKS["image"], META)  # there already
+    store.close()
+    assert read_checkpoint(tmp_path).step == 3
+    assert read_checkpoint(tmp_path, 2).step == 2
+    with pytest.raises(CheckpointError, match="no step 1; there are 2, 3"):
+        read_checkpoint(tmp_path, 1)
+
+
+def test_unfinished_steps_are_not_seen(tmp_path):
+    save(tmp_path, 1)
+    shutil.copytree(tmp_path / "1", tmp_path / "2.orbax-checkpoint-tmp-9")
+    assert read_checkpoint(tmp_path).step == 1
+    save(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
+
+
+def test_empty_and_missing_folders(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(CheckpointError, match="no checkpoint here"):
+            read_checkpoint(folder)
+        with pytest.raises(CheckpointError, match="no checkpoint here"):
+            load_pretrained(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_tree_lists_what_differs():
+    expected = {"a": np.zeros((2, 3)), "b": np.zeros(2), "gone": np.zeros(())}
+    check_tree(expected, {name: value + 1 for name, value in expected.items()})
+    with pytest.raises(CheckpointError) as error:
+        check_tree(expected, {"a": np.zeros((2, 4)), "b": np.zeros(2), "new": np.zeros(5)})
+    assert str(error.value).splitlines()[1:-1] == [
+        "  ['a']: model (2, 3), checkpoint (2, 4)",
+        "  ['gone']: model (), checkpoint has none",
+        "  ['new']: model has none, checkpoint (5,)",
+    ]
+
+
+def test_a_long_list_of_differences_is_cut():
+    with pytest.raises(CheckpointError, match="and 15 more"):
+        check_tree({f"{i:02}": np.zeros(1) for i in range(25)}, {})
+
+
+def test_another_width_is_refused(tmp_path):
+    """C6, as training meets it."""
+    save(tmp_path, 1)
+    store = CheckpointStore(tmp_path)
+    with pytest.raises(CheckpointError, match=r"\['kernel'\]: model \(4, 2\), checkpoint \(3, 2\)"):
+        store.restore_state(1, state(width=4))
+    store.close()
+
+
+def damaged(path):
+    """What a full disk or a broken copy makes of a file: {what: do it}."""
+    return {
+        "deleted": path.unlink,
+        "emptied": lambda: path.write_bytes(b""),
+        "cut": lambda: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    }
+
+
+# Orbax leaves an event loop behind where reading fails.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("how", ["deleted", "emptied", "cut"])
+def test_damage_to_any_file_is_an_error_or_does_not_matter(tmp_path, how):
+    """C4: whatever file is damaged, what is read is right, or there is a CheckpointError."""
+    whole = tmp_path / "whole"
+    save(whole, 1)
+    refused = []
+    files = sorted(path.relative_to(whole) for path in (whole / "1").rglob("*") if path.is_file())
+    for number, name in enumerate(files):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole, folder)
+        damaged(folder / name)[how]()
+        store = CheckpointStore(folder)
+        try:
+            check_bits(read_checkpoint(folder).params, state().params)
+            check_bits(store.restore_state(1, state()), state())
+        except CheckpointError as error:
+            assert str(folder) in str(error)
+            refused.append(name)
+        store.close()
+    refused_items = {name.parts[1] for name in refused}
+    assert {"params", "optimizer", "image_codebook", "meta"} <= refused_items
+
+
+def test_a_step_without_its_contents_is_refused(tmp_path):
+    (tmp_path / "4").mkdir()
+    with pytest.raises(CheckpointError, match="4: damaged or not written by this program"):
+        read_checkpoint(tmp_path)
+
+
+def change_meta(trained, folder, change):
+    """A copy of the run whose meta data are changed in place by `change`."""
+    shutil.copytree(trained, folder)
+    path = folder / "checkpoints" / "12" / "meta" / "metadata"
+    meta = json.loads(path.read_text())
+    change(meta)
+    path.write_text(json.dumps(meta))
+    return folder
+
+
+def test_loads(trained):
+    pretrained = load_pretrained(trained)
+    assert pretrained.source == f"{trained} step 12"
+    assert pretrained.meta["tokens"]["hops"] == NUM_HOPS
+    assert pretrained.num_examples == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda meta: meta["codebooks"]["text"].update(sha256="0" * 64), r"trained with codebook .* \(sha256 000000000000"),
+        (lambda meta: meta["codebooks"]["image"].update(sha256="0" * 64), "trained with codebook"),
+        (lambda meta: meta["model"].update(width=8), r"model \(.*8.*\), checkpoint \(.*4.*\)"),
+        (lambda meta: meta["model"].update(layers=2), "model .*, checkpoint has none"),
+        (lambda meta: meta["model"].update(operators=["translation", "product"]), "The checkpoint has other parameters"),
+        (lambda meta: meta["model"].pop("layers"), "another version of the model"),
+        (lambda meta: meta["model"].update(dropout=0.1), "another version of the model"),
+        (lambda meta: meta["tokens"].update(hops=NUM_HOPS + 1), f"{NUM_HOPS + 1} hops; this version has"),
+        (lambda meta: meta.pop("codebooks"), "damaged or not written by this program"),
+        (lambda meta: meta.pop("model"), "another version of the model"),
+        (lambda meta: meta.pop("tokens"), "another version of the model"),
+    ],
+)
+def test_checkpoints_that_do_not_fit_are_refused(trained, tmp_path, change, message):
+    """C6, as inference meets it."""
+    with pytest.raises(CheckpointError, match=message):
+        load_pretrained(change_meta(trained, tmp_path / "run", change))
+
+
+def test_another_text_codebook_is_refused(trained, monkeypatch):
+    """The installed codebook has changed since the checkpoint was made."""
+    tokenizer = TextTokenizer.load()
+    monkeypatch.setattr(TextTokenizer, "load", classmethod(lambda cls: cls(CODEBOOKS["text"], None, tokenizer.dropped)))
+    with pytest.raises(CheckpointError, match=r"trained with codebook all-MiniLM-L6-v2 .* found random text"):
+        load_pretrained(trained)

@@ -1,0 +1,160 @@
+"""The training step: on several devices it is the same step, it is compiled once, and it learns."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from making import CODEBOOKS, random_graph, random_tokens
+
+from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.training.mixture import BatchConfig, Mixture
+from tofu_jax.training.step import (
+    AXIS,
+    TrainState,
+    create_train_step,
+    query_arrays,
+    replicate,
+    split_over_devices,
+    unreplicate,
+    visible_nodes,
+)
+
+MODEL = Tofu(ModelConfig(width=8, layers=1, prompt_layers=1, relation_layers=1, fusion_heads=2, operators=("rotation",)))
+FACTS = 10
+
+
+def fresh_params():
+    """Random matrices, scales of 1, zeros elsewhere: compiling `initial_params` would take as long as the step."""
+    random = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: initial_params(MODEL, CODEBOOKS, 0))
+
+    def draw(path, leaf):
+        if leaf.ndim >= 2:
+            return jnp.asarray(random.standard_normal(leaf.shape) * leaf.shape[0] ** -0.5, jnp.float32)
+        return jnp.full(leaf.shape, "scale" in jax.tree_util.keystr(path), jnp.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+class Training:
+    """A model and one small graph, on the first `num_devices` devices."""
+
+    def __init__(self, num_devices):
+        random = np.random.default_rng(2)
+        graph = random_graph(random, 12, 2, FACTS // 2)
+        self.graph = PreparedGraph.create(graph, random_tokens(random, graph.num_entities))
+        self.codebooks = device_codebooks(CODEBOOKS)
+        # A large eps, so that Adam does not blow up the float noise where a gradient should be zero.
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.05, eps=1e-3))
+        params = fresh_params()
+        state = TrainState(params, optimizer.init(params))
+        self.num_devices = num_devices
+        if num_devices == jax.local_device_count():
+            self.state = replicate(state)
+        else:  # `replicate` on the first few devices
+            stacked = jax.tree.map(lambda leaf: np.stack([leaf] * num_devices), state)
+            self.state = jax.pmap(lambda leaf: leaf, axis_name=AXIS)(stacked)
+        self.train_step = create_train_step(MODEL, optimizer)
+
+    def mixture(self, masking):
+        """Batches with so much relation masking and modality dropout."""
+        config = BatchConfig(relations=4, heads=2, examples=2, relation_masking=masking, modality_dropout=masking)
+        return Mixture([self.graph], config, seed=0)
+
+    def run(self, mixture, steps):
+        """Trains; returns [steps, 3]: the metrics of each step."""
+        found = []
+        for step in steps:
+            batch = mixture.batch(step)
+            queries = split_over_devices(query_arrays(batch), self.num_devices, 0, self.num_devices)
+            self.state, metrics = self.train_step(
+                self.state, self.codebooks, self.graph.arrays, batch.edge_mask, batch.modalities, queries
+            )
+            found.append(unreplicate(metrics))
+        return np.array(found).tolist()
+
+    def params(self):
+        """[devices, .]: the parameters on each device."""
+        leaves = [np.asarray(leaf).reshape(self.num_devices, -1) for leaf in jax.tree.leaves(self.state.params)]
+        return np.concatenate(leaves, axis=1).tolist()
+
+
+def train_everywhere():
+    """JSON values: what happens on 1, 2 and 4 devices."""
+    compiled, found = [], {}
+
+    def listen(event, duration, fun_name="", **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(fun_name)
+
+    for num_devices in (1, 2, 4):
+        training = Training(num_devices)
+        metrics = training.run(training.mixture(0.5), range(3))
+        found[num_devices] = {"metrics": metrics, "params": training.params()}
+        if num_devices == 4:
+            jax.monitoring.register_event_duration_secs_listener(listen)
+            found["overfit"] = training.run(training.mixture(0.0), range(60))
+            found["compiled"] = compiled
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(in_new_process):
+    """`train_everywhere` in a process of its own, since the number of devices is fixed when JAX starts."""
+    code = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("step_test", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(json.dumps(module.train_everywhere()))
+"""
+    # Unoptimised, since compiling takes nearly all of the time.
+    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    done = in_new_process(code, __file__, XLA_FLAGS=flags)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("devices", ["2", "4"])
+def test_several_devices_train_as_one(found, devices):
+    np.testing.assert_allclose(found[devices]["metrics"], found["1"]["metrics"], rtol=1e-5)
+    copies = found[devices]["params"]
+    assert len(copies) == int(devices)
+    assert all(copy == copies[0] for copy in copies), "the devices have drifted apart"
+    np.testing.assert_allclose(copies[0], found["1"]["params"][0], rtol=1e-5, atol=1e-6)
+
+
+def test_overfits_ten_facts(found):
+    losses, norms, counted = np.array(found["overfit"]).T
+    assert np.mean(losses[-10:]) < 0.25 * np.mean(losses[:5])
+    assert (norms > 0).all()
+    assert ((counted > 0) & (counted <= 1)).all()
+
+
+def test_compiled_once(found):
+    """P3: after the first steps nothing is compiled any more, for the state comes back as it went in."""
+    assert found["compiled"] == []
+
+
+def test_queries_are_split_in_order_and_none_is_lost():
+    training = Training(1)
+    batch = training.mixture(0.5).batch(0)
+    whole = query_arrays(batch)
+    parts = [split_over_devices(whole, 4, first, 2) for first in (0, 2)]  # two hosts of two devices
+    together = jax.tree.map(lambda *values: np.concatenate([v.reshape(-1, *v.shape[2:]) for v in values]), *parts)
+    jax.tree.map(np.testing.assert_array_equal, together, whole)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("image", [False, True])
+def test_a_dropped_modality_is_masked_and_the_other_left_alone(text, image):
+    nodes = {name: np.ones((3, 2), bool) for name in ("text_mask", "image_mask")} | {"text_ids": np.arange(6).reshape(3, 2)}
+    visible = visible_nodes(nodes, np.array([text, image]))
+    assert (visible["text_mask"].all(), visible["image_mask"].all()) == (text, image)
+    assert (visible["text_mask"].any(), visible["image_mask"].any()) == (text, image)
+    np.testing.assert_array_equal(visible["text_ids"], nodes["text_ids"])
