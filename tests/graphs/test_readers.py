@@ -36,8 +36,8 @@ HOSTILE = (
     "é",
     "e\u0301",
 )
-# A name can hold anything but what ends a column or a line; \r would be taken for a part of \r\n.
-NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r"), min_size=1, max_size=12)
+# A name can hold anything but what ends a column or a line (\r would be taken for a part of \r\n) or marks the byte order.
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\ufeff"), min_size=1, max_size=12)
 
 
 def write(folder, **changes):
@@ -110,6 +110,8 @@ def test_line_ends(tmp_path):
     plain = read_folder(write(tmp_path / "plain"))
     crlf = {name.replace(".", "_"): text.replace("\n", "\r\n") for name, text in SPLITS.items()}
     assert read_folder(write(tmp_path / "crlf", **crlf)).fingerprint == plain.fingerprint
+    marked = {name.replace(".", "_"): b"\xef\xbb\xbf" + text.encode() for name, text in SPLITS.items()}
+    assert read_folder(write(tmp_path / "marked", **marked)).fingerprint == plain.fingerprint
     unfinished = {name.replace(".", "_"): text.removesuffix("\n") for name, text in SPLITS.items()}
     assert read_folder(write(tmp_path / "unfinished", **unfinished)).fingerprint == plain.fingerprint
 

@@ -10,6 +10,8 @@ import numpy as np
 from tofu_jax.errors import DataError
 from tofu_jax.shapes import Array, inverse_relation
 
+MOST_NAMES = 2**21  # entities, and likewise relations, so that a fact fits into one 64-bit key
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KnowledgeGraph:
@@ -50,6 +52,8 @@ class KnowledgeGraph:
         for what, names in (("entity", self.entities), ("relation", self.relations)):
             if len(set(names)) != len(names):
                 raise DataError(f"{self.name}: {what} ids are not unique.")
+        if max(len(self.entities), len(self.relations)) > MOST_NAMES:
+            raise DataError(f"{self.name}: more than {MOST_NAMES:,} entities or relations; split the graph.")
         limit = np.array([len(self.entities), len(self.relations), len(self.entities)])
         for split in ("train", "valid", "test"):
             triples = getattr(self, split)
@@ -121,6 +125,6 @@ def directed(triples: Array, num_relations: int) -> tuple[Array, Array, Array]:
 
 
 def fact_keys(triples: Array) -> Array:
-    """One int64 [n] per fact, equal exactly for equal facts (below 2**21 entities and relations each)."""
+    """One int64 [n] per fact, equal exactly for equal facts (at most MOST_NAMES entities and relations each)."""
     head, relation, tail = triples.astype(np.int64).T
     return (head << 42) | (relation << 21) | tail

@@ -86,8 +86,8 @@ def read_folder(folder: str | pathlib.Path, part: Part | None = None, keep_unsee
 def _lines(path: pathlib.Path, min_columns: int, max_columns: int | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yields (line number, columns); a number of columns outside the bounds raises."""
     try:
-        # Only \n ends a line: other Unicode line breaks may stand inside a name.
-        lines = path.read_bytes().decode("utf-8").split("\n")
+        # A byte order mark is no part of the first name; only \n ends a line, other line breaks may stand inside a name.
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}; convert the file to UTF-8.") from error
     except OSError as error:

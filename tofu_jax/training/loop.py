@@ -93,8 +93,9 @@ def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Co
 
     Raises:
       DataError, CheckpointError: a graph cannot be used, or the folder belongs to another run.
-      TrainingError: a loss or gradient is not finite; the checkpoint before it stays.
+      TrainingError: a setting cannot be used, or a loss or gradient is not finite; the checkpoint before it stays.
     """
+    _check_counts(config)
     refuse_other_run(workdir, config.to_dict())
     # Parameters come 1. from the latest checkpoint of this folder, 2. from scratch.
     first = max(saved_steps(workdir / "checkpoints"), default=0)
@@ -116,6 +117,12 @@ def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Co
         writer.close()
     folder.plot_curves()
     return run.tokenizers
+
+
+def _check_counts(config: ConfigDict) -> None:
+    for name in ("steps", "log_every", "evaluate_every", "checkpoint_every", "valid_triples"):
+        if config[name] < 1:
+            raise TrainingError(f"config.{name} is {config[name]}; give at least 1.")
 
 
 def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.console.Console) -> Run:
