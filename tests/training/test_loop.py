@@ -61,3 +61,11 @@ def test_nothing_is_written_for_a_graph_that_cannot_be_used(config, console, tmp
     with pytest.raises(DataError, match="nowhere"):
         pretrain(config, tmp_path / "run", console)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["steps", "log_every", "evaluate_every", "checkpoint_every", "valid_triples"])
+def test_counts_below_one_are_refused(config, console, tmp_path, name):
+    config[name] = 0
+    with pytest.raises(TrainingError, match=f"config.{name} is 0; give at least 1"):
+        pretrain(config, tmp_path / "run", console)
+    assert not (tmp_path / "run").exists()
