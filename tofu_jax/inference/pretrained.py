@@ -15,6 +15,7 @@ from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.prompts import NUM_HOPS
 from tofu_jax.inference.scorer import ModelScorer
+from tofu_jax.inference.smallest_graph import smallest_inputs
 from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.tokens.codebook import Codebook
@@ -86,8 +87,6 @@ def initial_params(model: Tofu, codebooks: Mapping[str, Codebook], seed: int) ->
       codebooks: {"text", "image"}.
       seed: the only source of randomness.
     """
-    from tofu_jax.inference.smallest_graph import smallest_inputs
-
     # One row of each codebook is enough: only its width matters.
     rows = {name: jnp.zeros((1, codebook.vectors.shape[1])) for name, codebook in codebooks.items()}
     return jax.jit(model.init)(jax.random.key(seed), *smallest_inputs(rows))
