@@ -89,7 +89,11 @@ def initial_params(model: Tofu, codebooks: Mapping[str, Codebook], seed: int) ->
     """
     # One row of each codebook is enough: only its width matters.
     rows = {name: jnp.zeros((1, codebook.vectors.shape[1])) for name, codebook in codebooks.items()}
-    return jax.jit(model.init)(jax.random.key(seed), *smallest_inputs(rows))
+    return _init(model, jax.random.key(seed), *smallest_inputs(rows))
+
+
+# One program a process: the untrained control has the shapes that training began with.
+_init = jax.jit(lambda model, *args: model.init(*args), static_argnums=0)
 
 
 def load_pretrained(

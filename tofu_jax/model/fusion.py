@@ -103,9 +103,13 @@ class EntityFusion(nn.Module):
 
 def _direction(vectors: jax.Array, ids: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean vector of an entity's tokens at length 1: [vocabulary, c], [N, T], [N, T] → [N, c]."""
-    total = jnp.where(mask[..., None], vectors[ids], 0).sum(axis=1)
-    length = jnp.linalg.norm(total, axis=-1, keepdims=True)
-    return total / jnp.where(length > 0, length, 1)
+    return at_length_one(jnp.where(mask[..., None], vectors[ids], 0).sum(axis=1))
+
+
+def at_length_one(vectors: jax.Array) -> jax.Array:
+    """Vectors [..., c] divided by their lengths; zero stays zero."""
+    length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / jnp.where(length > 0, length, 1)
 
 
 def _attend(logit: jax.Array, value: jax.Array, mask: jax.Array, own_logit: jax.Array, own_value: jax.Array) -> jax.Array:

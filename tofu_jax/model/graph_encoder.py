@@ -31,19 +31,30 @@ class ModalityMessages(nn.Module):
         Returns:
           [N, Q, 1, d].
         """
-        width = relations.shape[-1]
-        pair = jnp.concatenate([relations, jnp.broadcast_to(query, relations.shape)], axis=-1)
-        total = 0
-        for name in MODALITIES:
-            # Initialised small, so that the solution without texts and images stays reachable.
-            gate = nn.sigmoid(nn.Dense(1, bias_init=nn.initializers.constant(-2.0), name=f"{name}_gate")(pair))
-            coefficients = MessageMixture(self.operators, name=f"{name}_messages")(relations, query)
-            states = nn.Dense(width, use_bias=False, name=f"{name}_projection")(entities.modality[name])
-            shape = (len(states), len(query), 1)
-            states = jnp.broadcast_to(states[:, None, None], (*shape, width))
-            present = jnp.broadcast_to(entities.present[name][:, None, None], shape)
-            total += relational_sum(states, present, *(gate * c for c in coefficients), edges)
-        return total
+        count, (num_relations, num_queries, width) = len(MODALITIES), relations.shape
+        mixture = nn.vmap(
+            MessageMixture,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=None,
+            out_axes=1,
+            axis_size=count,
+        )
+        coefficients = mixture(self.operators, name="messages")(relations, query)  # [R, modalities, Q, d]
+        # Initialised small, so that the solution without texts and images stays reachable.
+        gate = nn.Dense(count, bias_init=nn.initializers.constant(-2.0), name="gate")(relations)
+        gate += nn.Dense(count, use_bias=False, name="query_gate")(query)
+        gate = jnp.moveaxis(nn.sigmoid(gate), -1, 1)[..., None]
+        # To the sum, a modality is one more axis of queries.
+        coefficients = ((gate * values).reshape(num_relations, -1, width) for values in coefficients)
+
+        projected = [nn.Dense(width, use_bias=False, name=f"{name}_projection")(entities.modality[name]) for name in MODALITIES]
+        shape = (len(entities.fused), count, num_queries, width)
+        states = jnp.broadcast_to(jnp.stack(projected, axis=1)[:, :, None], shape).reshape(shape[0], -1, 1, width)
+        present = jnp.stack([entities.present[name] for name in MODALITIES], axis=1)
+        present = jnp.broadcast_to(present[:, :, None], shape[:3]).reshape(shape[0], -1, 1)
+        received = relational_sum(states, present, *coefficients, edges)
+        return received.reshape(shape).sum(axis=1)[:, :, None]
 
 
 class GraphLayer(nn.Module):
@@ -78,7 +89,7 @@ class GraphLayer(nn.Module):
 
 
 class GraphEncoder(nn.Module):
-    """L layers from the query's head over the graph. Layers are scanned, so that only one is compiled."""
+    """L layers from the query's head over the graph."""
 
     width: int
     num_layers: int

@@ -1,5 +1,6 @@
 """Mixture of messages, collapsed: K operators on a sender's state become one affine map per relation and query."""
 
+import itertools
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -38,21 +39,27 @@ class MessageMixture(nn.Module):
           Coefficients [R, Q, d].
         """
         width = relations.shape[-1]
-        pair = jnp.concatenate([relations, jnp.broadcast_to(query, relations.shape)], axis=-1)
-        weights = nn.softmax(nn.Dense(len(self.operators), name="weights")(pair))
+        sizes = {"translation": width, "product": width, "rotation": width // 2}
+        unknown = [name for name in self.operators if name not in sizes]
+        if unknown:
+            raise ValueError(f"Unknown message operators {unknown}; choose among {', '.join(OPERATORS)}.")
+        # One linear map for everything that depends on ρ; [r_ρ ‖ r_q] never has to be written down.
+        ends = list(itertools.accumulate([len(self.operators), *(sizes[name] for name in self.operators)]))
+        mapped = nn.Dense(ends[-1], name="relations")(relations)
+        logits, *parameters = jnp.split(mapped, ends[:-1], axis=-1)
+        logits += nn.Dense(len(self.operators), use_bias=False, name="query")(query)
+        weights = nn.softmax(logits)
+
         scale = swap_scale = bias = jnp.zeros_like(relations)
-        for index, operator in enumerate(self.operators):
+        for index, (operator, parameter) in enumerate(zip(self.operators, parameters, strict=True)):
             weight = weights[..., index, None]
             if operator == "translation":
                 scale += weight
-                bias += weight * nn.Dense(width, name="translation")(relations)
+                bias += weight * parameter
             elif operator == "product":
-                scale += weight * nn.Dense(width, name="product")(relations)
-            elif operator == "rotation":
-                angle = nn.Dense(width // 2, name="rotation")(relations)
-                cos, sin = jnp.cos(angle), jnp.sin(angle)
+                scale += weight * parameter
+            else:
+                cos, sin = jnp.cos(parameter), jnp.sin(parameter)
                 scale += weight * jnp.concatenate([cos, cos], axis=-1)
                 swap_scale += weight * jnp.concatenate([-sin, sin], axis=-1)
-            else:
-                raise ValueError(f"Unknown message operator {operator!r}; choose among {', '.join(OPERATORS)}.")
         return Coefficients(scale, swap_scale, bias)

@@ -25,6 +25,48 @@ class PromptArrays(NamedTuple):
     example_mask: jax.Array
 
 
+class _Edges(NamedTuple):
+    """Edges of all prompt graphs as one graph: positions in [Q·M·P] nodes and [Q·M·R] relation rows, each [Q·M·S]."""
+
+    sender: jax.Array
+    receiver: jax.Array
+    relation: jax.Array
+    mask: jax.Array
+
+
+class PromptLayer(nn.Module):
+    """One layer on all prompt graphs: messages into nodes, then edges into their relation types, both by maximum."""
+
+    width: int
+    operators: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, carry: tuple, query_row: jax.Array, edges: _Edges) -> tuple[tuple, jax.Array]:
+        """Updates the states.
+
+        Args:
+          carry: nodes [Q·M·P, d], relation types [Q·M, R, d].
+          query_row: int32 [Q·M], each graph's query relation among the rows [Q·M·R].
+          edges: of all prompt graphs.
+
+        Returns:
+          The new carry and its relation types, to be collected by `nn.scan`.
+        """
+        nodes, relations = carry
+        flat = relations.reshape(-1, self.width)
+        coefficients = MessageMixture(self.operators, name="messages")(relations.swapaxes(0, 1), flat[query_row])
+        scale, swap_scale, bias = (c.swapaxes(0, 1).reshape(-1, self.width)[edges.relation] for c in coefficients)
+        sent = nodes[edges.sender]
+        received = _max_by(scale * sent + swap_scale * swap(sent) + bias, edges.receiver, edges.mask, len(nodes))
+        nodes = ResidualUpdate(self.width, name="node")(nodes, received)
+
+        ends = nn.Dense(self.width, name="sender")(nodes)[edges.sender]
+        ends += nn.Dense(self.width, use_bias=False, name="receiver")(nodes)[edges.receiver]
+        seen = _max_by(nn.relu(ends), edges.relation, edges.mask, len(flat)).reshape(relations.shape)
+        relations = ResidualUpdate(self.width, name="relation")(relations, seen)
+        return (nodes, relations), relations
+
+
 class PromptEncoder(nn.Module):
     """Message passing on prompt graphs; the states of the relation types are read out."""
 
@@ -59,36 +101,20 @@ class PromptEncoder(nn.Module):
         relations = jnp.repeat(relations, num_examples, axis=0)  # [graphs, R, d]
         query_row = jnp.arange(graphs) * num_relations + jnp.repeat(prompts.relation, num_examples)
 
-        readout = [relations]
-        for layer in range(self.num_layers):
-            flat = relations.reshape(-1, self.width)
-            mixture = MessageMixture(self.operators, name=f"messages_{layer}")
-            coefficients = mixture(relations.swapaxes(0, 1), flat[query_row])
-            scale, swap_scale, bias = (c.swapaxes(0, 1).reshape(-1, self.width)[edges.relation] for c in coefficients)
-            sent = nodes[edges.sender]
-            received = _max_by(scale * sent + swap_scale * swap(sent) + bias, edges.receiver, edges.mask, len(nodes))
-            nodes = ResidualUpdate(self.width, name=f"node_{layer}")(nodes, received)
-
-            ends = nn.Dense(self.width, name=f"sender_{layer}")(nodes)[edges.sender]
-            ends += nn.Dense(self.width, name=f"receiver_{layer}")(nodes)[edges.receiver]
-            seen = _max_by(nn.relu(ends), edges.relation, edges.mask, len(flat)).reshape(relations.shape)
-            relations = ResidualUpdate(self.width, name=f"relation_{layer}")(relations, seen)
-            readout.append(relations)
-
-        states = nn.Dense(self.width, name="readout")(jnp.concatenate(readout, axis=-1))
+        layers = nn.scan(
+            PromptLayer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=self.num_layers,
+        )(self.width, self.operators, name="layers")
+        _, by_layer = layers((nodes, relations), query_row, edges)
+        readout = jnp.concatenate([relations[None], by_layer])  # [1 + layers, graphs, R, d]
+        states = nn.DenseGeneral(self.width, axis=(0, -1), name="readout")(readout)
         states = states.reshape(num_queries, num_examples, num_relations, self.width)
         weight = prompts.example_mask.astype(states.dtype)
         weight /= jnp.maximum(weight.sum(axis=1, keepdims=True), 1)
         return jnp.einsum("qm,qmrd->rqd", weight, states)
-
-
-class _Edges(NamedTuple):
-    """Edges of all prompt graphs as one graph: positions in [Q·M·P] nodes and [Q·M·R] relation rows, each [Q·M·S]."""
-
-    sender: jax.Array
-    receiver: jax.Array
-    relation: jax.Array
-    mask: jax.Array
 
 
 def _flatten(prompts: PromptArrays, num_relations: int) -> _Edges:

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import jraph
 
 from tofu_jax.graphs.prompts import NUM_HOPS
-from tofu_jax.model.fusion import MODALITIES, EntityFusion, EntityStates
+from tofu_jax.model.content import ContentMatch
+from tofu_jax.model.fusion import EntityFusion, EntityStates
 from tofu_jax.model.graph_encoder import GraphEncoder
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.prompt_encoder import PromptArrays, PromptEncoder
@@ -61,11 +62,7 @@ class Tofu(nn.Module):
         self.structure_query = nn.Dense(c.width, use_bias=False)
         self.structure_score = nn.Dense(1)
         self.unreached_score = self.param("unreached_score", nn.initializers.constant(-1.0), ())
-        self.content_query = nn.Dense(c.width)
-        self.content_head = nn.Dense(c.width)
-        self.content_answer = nn.Dense(c.width)
-        self.similarity_weight = nn.Dense(len(MODALITIES))
-        self.content_gate = self.param("content_gate", nn.initializers.constant(0.1), ())
+        self.content_match = ContentMatch()
 
     def __call__(
         self,
@@ -112,11 +109,7 @@ class Tofu(nn.Module):
         query: jax.Array,
         heads: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
-        """Level 3 and the score: what paths say of an entity, plus how well its content matches relation and head.
-
-        Content matches in two ways: learned states that fit one another given the relation, and the plain cosine similarity of
-        the frozen token vectors, which asks nothing of training but how much this relation is worth it.
-        """
+        """Level 3 and the score: what paths say of an entity, plus how well its content answers the query."""
         edges = (graph.senders, graph.edges["relation"], graph.receivers, edge_mask)
         states, reached = self.graph_encoder(entities, relations, query, heads, edges)
         r_query = relations[query, jnp.arange(len(query))]
@@ -124,13 +117,5 @@ class Tofu(nn.Module):
         hidden = nn.relu(self.structure_hidden(states) + self.structure_query(r_query)[:, None])
         structure = jnp.where(reached > 0, self.structure_score(hidden)[..., 0], self.unreached_score)
 
-        weight = self.similarity_weight(r_query)  # [Q, modalities]
-        directions = [entities.direction[name] for name in MODALITIES]
-        similar = sum(
-            weight[:, index, None] * jnp.einsum("qhc,nc->nqh", direction[heads], direction)
-            for index, direction in enumerate(directions)
-        )
-        wanted = self.content_query(r_query)[:, None] * self.content_head(entities.fused)[heads]
-        content = jnp.einsum("qhd,nd->nqh", wanted, self.content_answer(entities.fused))
-        scores = structure + similar + self.content_gate * content * self.config.width**-0.5
-        return jnp.moveaxis(scores, 0, -1), jnp.moveaxis(reached, 0, -1)
+        content = self.content_match(entities.direction, r_query, query, heads, edges)
+        return jnp.moveaxis(structure + content, 0, -1), jnp.moveaxis(reached, 0, -1)
