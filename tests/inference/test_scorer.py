@@ -9,7 +9,7 @@ from making import CODEBOOKS, random_graph, random_tokens
 from tofu_jax.evaluation.ranking import queries_of, rank_queries
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.inference import scorer as scorer_module
-from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.inference.pretrained import device_codebooks, parameter_shapes
 from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.model.prompt_encoder import PromptArrays
 from tofu_jax.model.tofu import ModelConfig, Tofu
@@ -22,7 +22,7 @@ MODEL = Tofu(ModelConfig(width=4, layers=2, prompt_layers=1, relation_layers=1, 
 def params():
     """Random numbers in the shapes of the parameters: compiling the real ones would take most of the time."""
     random = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: initial_params(MODEL, CODEBOOKS, 0))
+    shapes = parameter_shapes(MODEL, CODEBOOKS)
     return jax.tree.map(lambda leaf: random.standard_normal(leaf.shape).astype(np.float32) / 2, shapes)
 
 

@@ -193,7 +193,8 @@ class TestPatchTokenizer:
         with pytest.raises(DataError, match="image_root"):
             tokenizer([("0.jpg",)], None, ["a"], 4)
 
-    def test_worker_processes_change_nothing(self, tokenizer, pictures, tmp_path):
+    def test_worker_processes_change_nothing(self, tokenizer, pictures, tmp_path, monkeypatch):
+        monkeypatch.setattr("tofu_jax.tokens.image._WORTH_PROCESSES", 40)
         names = [f"{i}.png" for i in range(40)]
         for i, name in enumerate(names):
             (tmp_path / name).symlink_to(pictures[1 + i % 2])

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -87,13 +87,24 @@ def initial_params(model: Tofu, codebooks: Mapping[str, Codebook], seed: int) ->
       codebooks: {"text", "image"}.
       seed: the only source of randomness.
     """
+    return _initializer(model)(*_init_arguments(codebooks, seed))
+
+
+def parameter_shapes(model: Tofu, codebooks: Mapping[str, Codebook]) -> Any:
+    """`jax.ShapeDtypeStruct`s in the place of `initial_params`, for nothing."""
+    return jax.eval_shape(model.init, *_init_arguments(codebooks, 0))
+
+
+def _init_arguments(codebooks: Mapping[str, Codebook], seed: int) -> tuple:
     # One row of each codebook is enough: only its width matters.
     rows = {name: jnp.zeros((1, codebook.vectors.shape[1])) for name, codebook in codebooks.items()}
-    return _init(model, jax.random.key(seed), *smallest_inputs(rows))
+    return jax.random.key(seed), *smallest_inputs(rows)
 
 
-# One program a process: the untrained control has the shapes that training began with.
-_init = jax.jit(lambda model, *args: model.init(*args), static_argnums=0)
+@functools.cache
+def _initializer(model: Tofu) -> Callable[..., Any]:
+    """Compiled once a process and hardly optimised: it takes milliseconds to run, but many seconds to optimise."""
+    return jax.jit(model.init, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def load_pretrained(
@@ -124,7 +135,7 @@ def load_pretrained(
     text.codebook.check(meta["codebooks"]["text"]["name"], meta["codebooks"]["text"]["sha256"])
     image = _image_tokenizer(restored.image_codebook, image_tokens)
     tokenizers = Tokenizers(text, image, meta["tokens"]["text"], meta["tokens"]["image"])
-    expected = jax.eval_shape(lambda: initial_params(model, tokenizers.codebooks, 0))
+    expected = parameter_shapes(model, tokenizers.codebooks)
     check_tree(expected, restored.params)
     source = f"{pathlib.Path(checkpoint)} step {restored.step}"
     return Pretrained(model, restored.params, tokenizers, meta["tokens"]["examples"], source, meta)

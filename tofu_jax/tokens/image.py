@@ -26,6 +26,7 @@ from tofu_jax.tokens.selection import most_frequent
 
 _log = logging.getLogger(__name__)
 
+_WORTH_PROCESSES = 500  # images; starting processes takes as long as so many
 _PATHS_PER_TASK = 32
 
 
@@ -182,7 +183,7 @@ def _each_picture(function: Callable[[Image.Image], Array], paths: Sequence[path
     task = functools.partial(_apply_to_picture, function)
     # One BLAS thread per process: the products are small, and more threads only fight for the cores.
     limit = functools.partial(threadpoolctl.threadpool_limits, 1)
-    if workers <= 1 or len(paths) <= _PATHS_PER_TASK:
+    if workers <= 1 or len(paths) < _WORTH_PROCESSES:
         with limit():
             return list(map(task, paths))
     # Processes, since resvg holds the interpreter lock; spawned, since forking a process that runs JAX may hang.
