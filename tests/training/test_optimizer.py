@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from making import CODEBOOKS
 
-from tofu_jax.inference.pretrained import initial_params
+from tofu_jax.inference.pretrained import parameter_shapes
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer, create_schedule, decayed
 
@@ -14,7 +14,7 @@ from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer, creat
 @pytest.fixture(scope="module")
 def params():
     model = Tofu(ModelConfig(width=4, layers=1, prompt_layers=1, relation_layers=1, fusion_heads=2))
-    return jax.eval_shape(lambda: initial_params(model, CODEBOOKS, 0))
+    return parameter_shapes(model, CODEBOOKS)
 
 
 def test_schedule():
@@ -37,10 +37,11 @@ def test_warm_up_takes_at_most_half_of_a_short_run():
 def test_matrices_of_linear_maps_decay_and_nothing_else_does(params):
     """Every parameter falls under one of the two rules, by its name; a new name has to be sorted in here."""
     flags = {path[-1].key: flag for path, flag in jax.tree_util.tree_leaves_with_path(decayed(params))}
-    assert {name for name, flag in flags.items() if flag} == {"kernel"}
+    matrices = {"kernel", "state_kernel", "received_kernel"}
+    assert {name for name, flag in flags.items() if flag} == matrices
     gates = {"head_gate", "entity_gate", "unreached_score"}
-    vectors = {"bias", "scale", "null", "summary", "text_vector", "image_vector", "token", "relation", "start", "meta"}
-    assert flags.keys() == {"kernel"} | gates | vectors
+    vectors = {"bias", "scale", "shift", "null", "summary", "text_vector", "image_vector", "token", "relation", "start", "meta"}
+    assert flags.keys() == matrices | gates | vectors
 
 
 def test_decay_shrinks_matrices_alone():

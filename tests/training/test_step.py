@@ -10,7 +10,7 @@ import pytest
 from making import CODEBOOKS, make_graph, random_tokens
 
 from tofu_jax.graphs.prepared import PreparedGraph
-from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.inference.pretrained import device_codebooks, parameter_shapes
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.step import (
@@ -30,7 +30,7 @@ MODEL = Tofu(ModelConfig(width=8, layers=1, prompt_layers=1, relation_layers=1, 
 def fresh_params():
     """Random matrices, scales of 1, zeros elsewhere: compiling `initial_params` would take as long as the step."""
     random = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: initial_params(MODEL, CODEBOOKS, 0))
+    shapes = parameter_shapes(MODEL, CODEBOOKS)
 
     def draw(path, leaf):
         if leaf.ndim >= 2:

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.ops.edges import order_by_receiver, order_by_sender
 from tofu_jax.shapes import Array
 from tofu_jax.tokens.entity_tokens import EntityTokens
 
@@ -23,7 +24,7 @@ class PaddedGraph:
       graph: jraph.GraphsTuple of two graphs, the second of which is padding.
         nodes: {"text_ids", "image_ids"} int32 [N, T], [N, V] and {"text_mask", "image_mask"} bool of the same shapes; an id
           is a position in the graph's vocabulary.
-        edges: {"relation": int32 [E]}, sorted by receiver.
+        edges: {"relation", "by_sender"}: int32 [E], see `ops.edges.Edges`.
         senders, receivers: int32 [E]; padding edges join padding entities.
         globals, entry 0 (entry 1 belongs to the padding graph and is 0): {"text_vocabulary", "image_vocabulary"}: int32
           [2, vocabulary], the rows of the codebooks that occur in the graph; {"relation_graph"}: uint8 [2, 4, R, R], 1 at
@@ -87,7 +88,7 @@ def pad_graph(
       The padded graph (numpy arrays).
     """
     senders, relations, receivers = graph.edges
-    order = np.argsort(receivers, kind="stable")
+    order = order_by_receiver(senders, relations, receivers)
     edge_position = np.empty(len(order), np.int32)
     edge_position[order] = np.arange(len(order), dtype=np.int32)
     padded_relations = bucket_size(max(graph.num_relations, num_relations))
@@ -118,6 +119,8 @@ def pad_graph(
         n_edge=bucket_size(max(len(order), num_edges)),
         n_graph=2,
     )
+    by_sender = order_by_sender(padded.senders, padded.edges["relation"], padded.receivers)
+    padded = padded._replace(edges={**padded.edges, "by_sender": by_sender})
     return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
 
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from tofu_jax.model.fusion import MODALITIES, EntityStates
 from tofu_jax.model.messages import MessageMixture
 from tofu_jax.model.update import ResidualUpdate
-from tofu_jax.ops.relational import reachable, relational_sum
+from tofu_jax.ops.edges import Edges
+from tofu_jax.ops.relational import relational_sum
 
 
 class ModalityMessages(nn.Module):
@@ -20,13 +21,13 @@ class ModalityMessages(nn.Module):
     operators: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, entities: EntityStates, relations: jax.Array, query: jax.Array, edges: tuple) -> jax.Array:
+    def __call__(self, entities: EntityStates, relations: jax.Array, query: jax.Array, edges: Edges) -> jax.Array:
         """Sums modality messages over incoming edges.
 
         Args:
           entities: states of fusion, [N, d] each.
           relations: P, [R, Q, d]; query: P of the query relations [Q, d].
-          edges: of `ops.relational`.
+          edges: of the graph.
 
         Returns:
           [N, Q, 1, d].
@@ -53,7 +54,7 @@ class ModalityMessages(nn.Module):
         states = jnp.broadcast_to(jnp.stack(projected, axis=1)[:, :, None], shape).reshape(shape[0], -1, 1, width)
         present = jnp.stack([entities.present[name] for name in MODALITIES], axis=1)
         present = jnp.broadcast_to(present[:, :, None], shape[:3]).reshape(shape[0], -1, 1)
-        received = relational_sum(states, present, *coefficients, edges)
+        received, _ = relational_sum(states, present, *coefficients, edges)
         return received.reshape(shape).sum(axis=1)[:, :, None]
 
 
@@ -64,14 +65,14 @@ class GraphLayer(nn.Module):
     operators: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, carry: tuple, query: jax.Array, described: jax.Array, edges: tuple) -> tuple[tuple, None]:
+    def __call__(self, carry: tuple, query: jax.Array, described: jax.Array, edges: Edges) -> tuple[tuple, None]:
         """Takes one step away from the heads.
 
         Args:
           carry: states [N, Q, H, d], reached [N, Q, H], relation states [R, Q, d].
           query: int32 [Q] query relations.
           described: modality messages [N, Q, 1, d].
-          edges: of `ops.relational`.
+          edges: of the graph.
 
         Returns:
           The new carry, and nothing to collect (the form that `nn.scan` asks for).
@@ -81,11 +82,11 @@ class GraphLayer(nn.Module):
         relations += nn.relu(nn.Dense(self.width, name="refine")(refined))
         r_query = relations[query, jnp.arange(len(query))]
         coefficients = MessageMixture(self.operators, name="messages")(relations, r_query)
-        received = relational_sum(states, reached, *coefficients, edges)
-        reached = reachable(reached, edges)
-        update = ResidualUpdate(self.width, name="update")(states, received, described)
+        received, arrived = relational_sum(states, reached, *coefficients, edges)
+        reached = jax.lax.stop_gradient(jnp.minimum(reached + arrived, 1))
         # Where nothing has arrived the state stays 0: only what is reached may send.
-        return (jnp.where(reached[..., None] > 0, update, 0), reached, relations), None
+        states = ResidualUpdate(self.width, name="update")(states, received, described, reached)
+        return (states, reached, relations), None
 
 
 class GraphEncoder(nn.Module):
@@ -97,7 +98,7 @@ class GraphEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, entities: EntityStates, relations: jax.Array, query: jax.Array, heads: jax.Array, edges: tuple
+        self, entities: EntityStates, relations: jax.Array, query: jax.Array, heads: jax.Array, edges: Edges
     ) -> tuple[jax.Array, jax.Array]:
         """Spreads from each head.
 
@@ -105,7 +106,7 @@ class GraphEncoder(nn.Module):
           entities: states of fusion, [N, d] each.
           relations: P, [R, Q, d].
           query: int32 [Q] query relations; heads: int32 [Q, H].
-          edges: of `ops.relational`.
+          edges: of the graph.
 
         Returns:
           states [N, Q, H, d], zero where unreached, and reached [N, Q, H] of 0 and 1.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from tofu_jax.model.messages import MessageMixture
 from tofu_jax.model.update import ResidualUpdate
-from tofu_jax.ops.relational import swap
+from tofu_jax.ops.reference import swap
 
 
 class PromptArrays(NamedTuple):

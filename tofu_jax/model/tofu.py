@@ -23,6 +23,7 @@ from tofu_jax.model.graph_encoder import GraphEncoder
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.prompt_encoder import PromptArrays, PromptEncoder
 from tofu_jax.model.relation_graph import RelationGraphEncoder
+from tofu_jax.ops.edges import Edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Tofu(nn.Module):
         heads: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         """Level 3 and the score: what paths say of an entity, plus how well its content answers the query."""
-        edges = (graph.senders, graph.edges["relation"], graph.receivers, edge_mask)
+        edges = Edges(graph.senders, graph.edges["relation"], graph.receivers, edge_mask, graph.edges["by_sender"])
         states, reached = self.graph_encoder(entities, relations, query, heads, edges)
         r_query = relations[query, jnp.arange(len(query))]
 

@@ -22,6 +22,7 @@ from tofu_jax.graphs.registry import load_graph
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.ops.relational import describe_backend
 from tofu_jax.progress import Progress
 from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
 from tofu_jax.training.checkpoint import CheckpointStore, read_checkpoint, saved_steps
@@ -106,6 +107,7 @@ def pretrain(config: ConfigDict, workdir: pathlib.Path, console: rich.console.Co
     state = run.fresh_state()
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)
+    console.print(describe_backend(), highlight=False)
     if first:
         state = store.restore_state(first, state)
         console.print(f"resuming after step {first}", highlight=False)

@@ -46,4 +46,4 @@ def create_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientT
 
 def decayed(params):
     """Which parameters weight decay shrinks: a tree of bool, True for the matrices of linear maps, False for all else."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.endswith("kernel"), params)

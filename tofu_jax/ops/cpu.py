@@ -1,0 +1,83 @@
+"""`ops.relational` in C++ (compiled/), called by XLA on CPUs; programs for other devices get `xla` instead.
+
+setup.py builds the library where there is a C++ compiler. Its tasks run on XLA's own threads, so that it needs no setting of
+its own: what limits XLA to some cores (for instance `taskset`) limits it.
+"""
+
+import ctypes
+import functools
+import importlib.machinery
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+from tofu_jax.ops import xla
+from tofu_jax.ops.edges import Edges
+
+_TARGETS = ("tofu_relational_sum", "tofu_relational_sum_gradient", "tofu_update", "tofu_update_gradient")
+_MOST_PARTS = 16
+
+
+@functools.cache
+def _load() -> str:
+    """Registers the library with XLA; what is wrong with it, or ""."""
+    folder = pathlib.Path(__file__).parent / "compiled"
+    built = [folder / f"_kernels{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES]
+    library = next((path for path in built if path.exists()), None)
+    if library is None:
+        return "the C++ library was not built; install a C++ compiler (g++ or clang++) and install tofu_jax again"
+    try:
+        functions = ctypes.CDLL(str(library))
+        for target in _TARGETS:
+            jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(functions, target)), platform="cpu")
+    except (OSError, AttributeError) as error:
+        return f"the C++ library cannot be used ({error}); install tofu_jax again"
+    return ""
+
+
+def available() -> bool:
+    """Whether the library was built and loads."""
+    return not _load()
+
+
+def why_not() -> str:
+    """What is missing, and what to do about it."""
+    return _load()
+
+
+def _in_32_bits(edges: Edges) -> Edges:
+    """What the C++ reads; nothing to do but where a caller works in 64 bits."""
+    return Edges(*(values if values.dtype == bool else values.astype(jnp.int32) for values in edges))
+
+
+def forward(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax.Array, jax.Array]:
+    """`relational_sum`."""
+
+    def call(states, present, scale, swap_scale, bias, edges):
+        results = (jax.ShapeDtypeStruct(states.shape, states.dtype), jax.ShapeDtypeStruct(present.shape, present.dtype))
+        return tuple(jax.ffi.ffi_call(_TARGETS[0], results)(states, present, scale, swap_scale, bias, *_in_32_bits(edges)))
+
+    return jax.lax.platform_dependent(states, present, scale, swap_scale, bias, edges, cpu=call, default=xla.forward)
+
+
+def backward(states, present, scale, swap_scale, bias, edges: Edges, gradient) -> tuple[jax.Array, ...]:
+    """Gradients for states, scale, swap_scale and bias."""
+    num_relations, num_queries, width = scale.shape
+    # Coefficients are summed in parts, one task each. Their number depends on nothing but shapes, so neither does the result;
+    # it is bounded, so that parts stay small beside the edges' own traffic.
+    edges_per_part = 12 * num_relations / max(states.shape[2], 1)
+    num_parts = int(min(max(len(edges.senders) / edges_per_part, 1), _MOST_PARTS))
+
+    def call(states, present, scale, swap_scale, bias, edges, gradient):
+        wide = jnp.promote_types(states.dtype, jnp.float32)
+        results = (
+            jax.ShapeDtypeStruct(states.shape, states.dtype),
+            jax.ShapeDtypeStruct((num_parts, num_relations, 3, num_queries, width), wide),
+        )
+        d_states, parts = jax.ffi.ffi_call(_TARGETS[1], results)(
+            states, present, scale, swap_scale, gradient, *_in_32_bits(edges)
+        )
+        return d_states, *jnp.moveaxis(parts.sum(axis=0), 1, 0).astype(scale.dtype)
+
+    return jax.lax.platform_dependent(states, present, scale, swap_scale, bias, edges, gradient, cpu=call, default=xla.backward)
