@@ -12,7 +12,7 @@ from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.inference.pretrained import initial_params
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.tofu import ModelConfig, Tofu
-from tofu_jax.ops.edges import order_by_sender
+from tofu_jax.ops.edges import edge_rows, order_by_sender
 from tofu_jax.tokens.entity_tokens import EntityTokens
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
@@ -81,7 +81,7 @@ def with_garbage(random, inputs):
         return np.where(keep, values, random.choice(np.array([0, 1, 7, 1_000, HUGE], np.int32), values.shape))
 
     spoiled_ids = {f"{name}_ids": spoiled(graph.nodes[f"{name}_ids"], graph.nodes[f"{name}_mask"]) for name in CODEBOOKS}
-    spoiled_globals = {"relation_graph": graph.globals["relation_graph"].copy()}
+    spoiled_globals = graph.globals | {"relation_graph": graph.globals["relation_graph"].copy()}
     spoiled_globals["relation_graph"][0, :, num_relations:] = 255
     spoiled_globals["relation_graph"][1] = 255
     for name in CODEBOOKS:
@@ -224,6 +224,7 @@ def test_an_edge_that_stands_twice_in_the_arrays_is_harmless(small_model):
         senders=columns[0],
         receivers=columns[2],
         edges={"relation": columns[1], "by_sender": order_by_sender(*columns)},
+        globals=graph.globals | edge_rows(*columns, len(graph.nodes["text_ids"]), graph.globals["relation_graph"].shape[-1]),
     )
     inputs = inputs._replace(graph=doubled, edge_mask=np.arange(len(positions)) < real + 20)
     assert np.isfinite(small_model.scores(inputs, np.float32)).all()

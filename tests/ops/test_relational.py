@@ -11,12 +11,12 @@ from making import quick_compilation
 
 from tofu_jax.errors import TofuError
 from tofu_jax.ops import cpu
-from tofu_jax.ops.edges import Edges, order_by_sender
+from tofu_jax.ops.edges import ROW, Edges
 from tofu_jax.ops.relational import BACKENDS, active_backend, describe_backend, relational_sum
-from tofu_jax.ops.xla import CHUNK_EDGES
+from tofu_jax.ops.xla import CHUNK_ROWS
 
 NODES, QUERIES, HEADS, RELATIONS, WIDTH = 13, 2, 3, 5, 4
-EDGE_COUNTS = (0, 1, 7, CHUNK_EDGES, 640, 1280)  # none, one short chunk, one full chunk, chunks of 128, chunks of 256
+EDGE_COUNTS = (0, 1, 7, 640, ROW * CHUNK_ROWS + 1)  # none, one edge a row, some, full rows, several chunks
 GRADIENTS = (0, 2, 3, 4)  # states, scale, swap_scale, bias
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 
@@ -46,7 +46,7 @@ def random_inputs(num_edges, seed=0, dtype=np.float64, width=WIDTH, mask_per_que
     relations = random.integers(0, RELATIONS - 1, num_edges, dtype=np.int32)
     receivers = np.sort(random.integers(0, NODES - 1, num_edges, dtype=np.int32))
     mask = random.random((num_edges, QUERIES) if mask_per_query else num_edges) < 0.8
-    edges = Edges(senders, relations, receivers, mask, order_by_sender(senders, relations, receivers))
+    edges = Edges.create(senders, relations, receivers, mask, NODES, RELATIONS)
     return *(values.astype(dtype) for values in floats), edges
 
 
@@ -104,7 +104,7 @@ def assert_equals_loop(backend, inputs, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("num_edges", EDGE_COUNTS)
 def test_sum_and_gradients_equal_the_definition(backend, num_edges, dtype):
-    """Each edge count takes another path through the chunks of `xla`."""
+    """Each edge count takes another path through rows and chunks."""
     assert_equals_loop(backend, random_inputs(num_edges, num_edges, dtype), dtype)
 
 
@@ -121,7 +121,7 @@ def test_each_query_may_see_other_edges(backend):
 def test_bfloat16_is_summed_in_float32(backend):
     """5,000 messages of 1 + 1/256: a sum in bfloat16 would stop growing at 256."""
     count = 5_000
-    edges = Edges(*np.zeros((3, count), np.int32), np.ones(count, bool), np.arange(count, dtype=np.int32))
+    edges = Edges.create(*np.zeros((3, count), np.int32), np.ones(count, bool), 2, 1)
     ones = jnp.ones((1, 1, 2), jnp.bfloat16)
     states = jnp.ones((2, 1, 1, 2), jnp.bfloat16)
     (sums, arrived), (d_states, *_) = value_and_gradients(
@@ -146,6 +146,7 @@ def test_masked_edges_contribute_nothing_whatever_their_coefficients(backend, dt
     gradient = np.random.default_rng(3).standard_normal(states.shape).astype(dtype)
     edges.relations[~edges.mask] = RELATIONS - 1
     edges.senders[~edges.mask] = NODES - 1  # isolated: no other edge leaves it
+    edges = Edges.create(*edges[:4], NODES, RELATIONS)
     inputs = (states, present, *coefficients, edges)
     clean = value_and_gradients(with_backend(backend), inputs, gradient)
     states[-1] = 1e30

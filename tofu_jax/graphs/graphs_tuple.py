@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
-from tofu_jax.ops.edges import order_by_receiver, order_by_sender
+from tofu_jax.ops.edges import Edges, edge_rows, order_by_receiver, order_by_sender
 from tofu_jax.shapes import Array
 from tofu_jax.tokens.entity_tokens import EntityTokens
 
@@ -29,6 +29,7 @@ class PaddedGraph:
         globals, entry 0 (entry 1 belongs to the padding graph and is 0): {"text_vocabulary", "image_vocabulary"}: int32
           [2, vocabulary], the rows of the codebooks that occur in the graph; {"relation_graph"}: uint8 [2, 4, R, R], 1 at
           [0, m, i, j] where meta relation m (shared head, shared tail, head–tail, tail–head) leads from type j to type i.
+        globals of the whole: {"sender_rows", "relation_rows", "receiver_rows"}, see `ops.edges.Edges`.
       num_entities: real N; the rest is padding.
       num_relations: real R, inverses included; the rest is padding.
       edge_position: int32 [2·F] where edge i of `KnowledgeGraph.edges` stands in the padded graph.
@@ -59,6 +60,12 @@ class PaddedGraph:
             mask[self.edge_position[removed_facts]] = False
             mask[self.edge_position[np.asarray(removed_facts) + num_facts]] = False
         return mask
+
+
+def edges_of(graph: jraph.GraphsTuple, mask: Array) -> Edges:
+    """The edges of a padded graph; mask: bool [E] or [E, Q]."""
+    rows = {name: graph.globals[name] for name in ("sender_rows", "relation_rows", "receiver_rows")}
+    return Edges(graph.senders, graph.edges["relation"], graph.receivers, mask, graph.edges["by_sender"], **rows)
 
 
 def bucket_size(size: int) -> int:
@@ -119,8 +126,11 @@ def pad_graph(
         n_edge=bucket_size(max(len(order), num_edges)),
         n_graph=2,
     )
-    by_sender = order_by_sender(padded.senders, padded.edges["relation"], padded.receivers)
-    padded = padded._replace(edges={**padded.edges, "by_sender": by_sender})
+    columns = (padded.senders, padded.edges["relation"], padded.receivers)
+    padded = padded._replace(
+        edges={**padded.edges, "by_sender": order_by_sender(*columns)},
+        globals={**padded.globals, **edge_rows(*columns, len(padded.nodes["text_ids"]), padded_relations)},
+    )
     return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
 
 

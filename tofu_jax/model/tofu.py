@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import jraph
 
+from tofu_jax.graphs.graphs_tuple import edges_of
 from tofu_jax.graphs.prompts import NUM_HOPS
 from tofu_jax.model.content import ContentMatch
 from tofu_jax.model.fusion import EntityFusion, EntityStates
@@ -23,7 +24,6 @@ from tofu_jax.model.graph_encoder import GraphEncoder
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.prompt_encoder import PromptArrays, PromptEncoder
 from tofu_jax.model.relation_graph import RelationGraphEncoder
-from tofu_jax.ops.edges import Edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Tofu(nn.Module):
         heads: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         """Level 3 and the score: what paths say of an entity, plus how well its content answers the query."""
-        edges = Edges(graph.senders, graph.edges["relation"], graph.receivers, edge_mask, graph.edges["by_sender"])
+        edges = edges_of(graph, edge_mask)
         states, reached = self.graph_encoder(entities, relations, query, heads, edges)
         r_query = relations[query, jnp.arange(len(query))]
 

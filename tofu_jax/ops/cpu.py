@@ -46,9 +46,10 @@ def why_not() -> str:
     return _load()
 
 
-def _in_32_bits(edges: Edges) -> Edges:
-    """What the C++ reads; nothing to do but where a caller works in 64 bits."""
-    return Edges(*(values if values.dtype == bool else values.astype(jnp.int32) for values in edges))
+def _arguments(edges: Edges) -> tuple:
+    """What the C++ reads of the edges; ids have 32 bits except where a caller works in 64 throughout."""
+    ids = (edges.senders, edges.relations, edges.receivers)
+    return *(values.astype(jnp.int32) for values in ids), edges.mask, edges.by_sender.astype(jnp.int32)
 
 
 def forward(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax.Array, jax.Array]:
@@ -56,7 +57,7 @@ def forward(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax
 
     def call(states, present, scale, swap_scale, bias, edges):
         results = (jax.ShapeDtypeStruct(states.shape, states.dtype), jax.ShapeDtypeStruct(present.shape, present.dtype))
-        return tuple(jax.ffi.ffi_call(_TARGETS[0], results)(states, present, scale, swap_scale, bias, *_in_32_bits(edges)))
+        return tuple(jax.ffi.ffi_call(_TARGETS[0], results)(states, present, scale, swap_scale, bias, *_arguments(edges)))
 
     return jax.lax.platform_dependent(states, present, scale, swap_scale, bias, edges, cpu=call, default=xla.forward)
 
@@ -76,7 +77,7 @@ def backward(states, present, scale, swap_scale, bias, edges: Edges, gradient) -
             jax.ShapeDtypeStruct((num_parts, num_relations, 3, num_queries, width), wide),
         )
         d_states, parts = jax.ffi.ffi_call(_TARGETS[1], results)(
-            states, present, scale, swap_scale, gradient, *_in_32_bits(edges)
+            states, present, scale, swap_scale, gradient, *_arguments(edges)
         )
         return d_states, *jnp.moveaxis(parts.sum(axis=0), 1, 0).astype(scale.dtype)
 
