@@ -207,7 +207,7 @@ def test_the_environment_chooses_the_backend(monkeypatch):
     assert active_backend() == "reference"
     assert "reference" in describe_backend()
     monkeypatch.setenv("TOFU_JAX_BACKEND", "gpu")
-    with pytest.raises(TofuError, match="cpu, xla, reference"):
+    with pytest.raises(TofuError, match="cpu, xla, pallas, reference"):
         active_backend()
 
 

@@ -14,7 +14,8 @@ dA[ρ] = Σ p[s] · x[s] ⊙ g[i], dC[ρ] = Σ p[s] · swap(x[s]) ⊙ g[i], dbia
 Four implementations give the same results; `active_backend` says which one is used:
 
     cpu        C++ (ops/compiled/), where it was built; for CPUs
-    xla        a scan over chunks of edges; any device
+    xla        a scan over rows of edges; any device
+    pallas     kernels for GPUs, on request
     reference  the definition, message by message; any device
 """
 
@@ -25,10 +26,10 @@ import jax
 import jax.numpy as jnp
 
 from tofu_jax.errors import TofuError
-from tofu_jax.ops import cpu, reference, xla
+from tofu_jax.ops import cpu, pallas, reference, xla
 from tofu_jax.ops.edges import Edges
 
-BACKENDS = {"cpu": cpu, "xla": xla, "reference": reference}
+BACKENDS = {"cpu": cpu, "xla": xla, "pallas": pallas, "reference": reference}
 
 
 def relational_sum(
