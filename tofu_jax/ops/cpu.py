@@ -1,4 +1,4 @@
-"""`ops.relational` in C++ (compiled/), called by XLA on CPUs; programs for other devices get `xla` instead.
+"""`ops.relational` in C++ (compiled/), called by XLA on CPUs.
 
 setup.py builds the library where there is a C++ compiler. Its tasks run on XLA's own threads, so that it needs no setting of
 its own: what limits XLA to some cores (for instance `taskset`) limits it.
@@ -12,7 +12,6 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
-from tofu_jax.ops import xla
 from tofu_jax.ops.edges import Edges
 
 _TARGETS = ("tofu_relational_sum", "tofu_relational_sum_gradient", "tofu_update", "tofu_update_gradient")
@@ -54,12 +53,8 @@ def _arguments(edges: Edges) -> tuple:
 
 def forward(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax.Array, jax.Array]:
     """`relational_sum`."""
-
-    def call(states, present, scale, swap_scale, bias, edges):
-        results = (jax.ShapeDtypeStruct(states.shape, states.dtype), jax.ShapeDtypeStruct(present.shape, present.dtype))
-        return tuple(jax.ffi.ffi_call(_TARGETS[0], results)(states, present, scale, swap_scale, bias, *_arguments(edges)))
-
-    return jax.lax.platform_dependent(states, present, scale, swap_scale, bias, edges, cpu=call, default=xla.forward)
+    results = (jax.ShapeDtypeStruct(states.shape, states.dtype), jax.ShapeDtypeStruct(present.shape, present.dtype))
+    return tuple(jax.ffi.ffi_call(_TARGETS[0], results)(states, present, scale, swap_scale, bias, *_arguments(edges)))
 
 
 def backward(states, present, scale, swap_scale, bias, edges: Edges, gradient) -> tuple[jax.Array, ...]:
@@ -69,16 +64,11 @@ def backward(states, present, scale, swap_scale, bias, edges: Edges, gradient) -
     # it is bounded, so that parts stay small beside the edges' own traffic.
     edges_per_part = 12 * num_relations / max(states.shape[2], 1)
     num_parts = int(min(max(len(edges.senders) / edges_per_part, 1), _MOST_PARTS))
-
-    def call(states, present, scale, swap_scale, bias, edges, gradient):
-        wide = jnp.promote_types(states.dtype, jnp.float32)
-        results = (
-            jax.ShapeDtypeStruct(states.shape, states.dtype),
-            jax.ShapeDtypeStruct((num_parts, num_relations, 3, num_queries, width), wide),
-        )
-        d_states, parts = jax.ffi.ffi_call(_TARGETS[1], results)(
-            states, present, scale, swap_scale, gradient, *_arguments(edges)
-        )
-        return d_states, *jnp.moveaxis(parts.sum(axis=0), 1, 0).astype(scale.dtype)
-
-    return jax.lax.platform_dependent(states, present, scale, swap_scale, bias, edges, gradient, cpu=call, default=xla.backward)
+    parts_type = jnp.promote_types(states.dtype, jnp.float32)
+    results = (
+        jax.ShapeDtypeStruct(states.shape, states.dtype),
+        jax.ShapeDtypeStruct((num_parts, num_relations, 3, num_queries, width), parts_type),
+    )
+    call = jax.ffi.ffi_call(_TARGETS[1], results)
+    d_states, parts = call(states, present, scale, swap_scale, gradient, *_arguments(edges))
+    return d_states, *jnp.moveaxis(parts.sum(axis=0), 1, 0).astype(scale.dtype)

@@ -57,22 +57,24 @@ def relational_sum(
 
 
 def active_backend() -> str:
-    """What `relational_sum` uses: "cpu" where its library was built, else "xla"; TOFU_JAX_BACKEND overrides it.
+    """What `relational_sum` uses: "cpu" on CPUs where its library was built, else "xla"; TOFU_JAX_BACKEND overrides it.
 
-    On other devices than CPUs "cpu" stands for "xla" (decided when a program is compiled for a device).
+    Raises:
+      TofuError: TOFU_JAX_BACKEND names something that is not there.
     """
-    chosen = os.environ.get("TOFU_JAX_BACKEND") or ("cpu" if cpu.available() else "xla")
+    on_cpu = jax.default_backend() == "cpu"
+    chosen = os.environ.get("TOFU_JAX_BACKEND") or ("cpu" if on_cpu and cpu.available() else "xla")
     if chosen not in BACKENDS:
         raise TofuError(f"TOFU_JAX_BACKEND={chosen} is not one of {', '.join(BACKENDS)}.")
-    if chosen == "cpu" and not cpu.available():
-        raise TofuError(f"TOFU_JAX_BACKEND=cpu, but {cpu.why_not()}")
+    if chosen == "cpu" and not (on_cpu and cpu.available()):
+        raise TofuError(f"TOFU_JAX_BACKEND=cpu, but {cpu.why_not() if on_cpu else 'the device is none; leave it unset'}.")
     return chosen
 
 
 def describe_backend() -> str:
     """One line for people: what is used, and where there is something faster, how to get it."""
-    chosen = active_backend()
-    return f"message passing: {chosen}" + ("" if cpu.available() else f" ({cpu.why_not()})")
+    missing = jax.default_backend() == "cpu" and not cpu.available()
+    return f"message passing: {active_backend()}" + (f" ({cpu.why_not()})" if missing else "")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

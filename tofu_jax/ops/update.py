@@ -5,6 +5,7 @@
 On CPUs one C++ pass over the rows, which computes no row that is not kept (compiled/update.cc); elsewhere XLA's.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -58,13 +59,8 @@ def _plain(states, received, offset, keep, parameters):
 
 @jax.custom_vjp
 def _compiled(states, received, offset, keep, parameters):
-    def call(*values):
-        return jax.ffi.ffi_call("tofu_update", jax.ShapeDtypeStruct(states.shape, states.dtype))(*values)
-
-    def plain(states, received, offset, keep, *parameters):
-        return _plain(states, received, offset, keep, UpdateParameters(*parameters))
-
-    return jax.lax.platform_dependent(states, received, offset, keep, *parameters, cpu=call, default=plain)
+    result = jax.ShapeDtypeStruct(states.shape, states.dtype)
+    return jax.ffi.ffi_call("tofu_update", result)(states, received, offset, keep, *parameters)
 
 
 def _forward(*values):
@@ -73,29 +69,16 @@ def _forward(*values):
 
 def _backward(saved, gradient):
     states, received, offset, keep, parameters = saved
-    rows, width = states.shape
+    rows = len(states)
     num_parts = min(max(rows // _ROWS_PER_PART, 1), _MOST_PARTS)
-
-    def call(*values):
-        def like(array):
-            return jax.ShapeDtypeStruct(array.shape, array.dtype)
-
-        parts = jax.ShapeDtypeStruct((num_parts, 2 * width**2 + 3 * width), jnp.promote_types(states.dtype, jnp.float32))
-        results = (like(states), like(received), like(offset), parts)
-        *d_inputs, parts = jax.ffi.ffi_call("tofu_update_gradient", results)(*values)
-        ends = (width**2, 2 * width**2, 2 * width**2 + width, 2 * width**2 + 2 * width)
-        summed = jnp.split(parts.sum(axis=0).astype(states.dtype), ends)
-        return *d_inputs, *(total.reshape(p.shape) for total, p in zip(summed, parameters, strict=True))
-
-    def plain(states, received, offset, keep, *rest):
-        def update(states, received, offset, *parameters):
-            return _plain(states, received, offset, keep, UpdateParameters(*parameters))
-
-        return jax.vjp(update, states, received, offset, *rest[:-1])[1](rest[-1])
-
-    inputs = (states, received, offset, keep, *parameters, gradient)
-    d_states, d_received, d_offset, *d_parameters = jax.lax.platform_dependent(*inputs, cpu=call, default=plain)
-    return d_states, d_received, d_offset, jnp.zeros_like(keep), UpdateParameters(*d_parameters)
+    sizes = [p.size for p in parameters]
+    parts = jax.ShapeDtypeStruct((num_parts, sum(sizes)), jnp.promote_types(states.dtype, jnp.float32))
+    results = (*(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in (states, received, offset)), parts)
+    call = jax.ffi.ffi_call("tofu_update_gradient", results)
+    *d_inputs, parts = call(states, received, offset, keep, *parameters, gradient)
+    summed = jnp.split(parts.sum(axis=0).astype(states.dtype), list(itertools.accumulate(sizes[:-1])))
+    d_parameters = UpdateParameters(*(total.reshape(p.shape) for total, p in zip(summed, parameters, strict=True)))
+    return *d_inputs, jnp.zeros_like(keep), d_parameters
 
 
 _compiled.defvjp(_forward, _backward)
