@@ -44,6 +44,9 @@ TEST = [
     "ruff>=0.17.6,<0.18",
 ]
 
+# What the benchmarks compare with, where it is installed.
+BENCHMARK = ["torch>=2.14,<3"]
+
 
 class BuildLibrary(build_ext):
     """Finds XLA's headers, which come with jaxlib; it is there by the time that anything is compiled."""
@@ -77,5 +80,5 @@ setup(
     cmdclass={"build_ext": BuildLibrary},
     setup_requires=[JAXLIB],
     install_requires=CORE + BUILT_IN_GRAPHS,
-    extras_require={"test": TEST},
+    extras_require={"test": TEST, "benchmark": BENCHMARK},
 )

@@ -5,7 +5,8 @@
 Without graphs: a generated one of FB15k-237's size and degree law. The messages of a graph are its training facts and their
 inverses. Every backend runs in turn, several rounds; a figure is the median of its rounds, and only ratios within a run mean
 anything. Memory is what the compiled program allocates beside its inputs and results. PyTorch (`index_add_`, forward and
-autograd) is timed where it is installed: `pip install torch`.
+autograd) is timed where it is installed: `pip install --editable ".[benchmark]"`. What would need more than 60 % of the
+machine's memory is left out.
 
 --model also times the whole training step and the evaluation of a graph with each backend, and --scaling the cost against size.
 """
@@ -86,12 +87,17 @@ def interleaved(functions: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: float(np.median(values)) * 1e3 for name, values in seconds.items()}
 
 
+def fits(num_bytes: int) -> bool:
+    """Whether something so large leaves this machine alone."""
+    return num_bytes < 0.6 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def torch_functions(values: list[np.ndarray], gradient: np.ndarray, edges: Edges) -> dict[str, Callable[[], object]]:
     """The same sum with `index_add_`, as PyTorch users write it, and its autograd."""
     import torch
 
     states, scale, swap_scale, bias = (torch.from_numpy(np.array(v)).requires_grad_() for v in values)
-    senders, relations, receivers = (torch.from_numpy(np.asarray(v)).long() for v in edges[:3])
+    senders, relations, receivers = (torch.from_numpy(np.array(v)).long() for v in edges[:3])
     gradient = torch.from_numpy(np.array(gradient))
 
     def forward():
@@ -100,7 +106,8 @@ def torch_functions(values: list[np.ndarray], gradient: np.ndarray, edges: Edges
         return torch.zeros_like(states).index_add_(0, receivers, messages)
 
     def both():
-        return torch.autograd.grad(forward(), (states, scale, swap_scale, bias), gradient)
+        out = forward()
+        return out, torch.autograd.grad(out, (states, scale, swap_scale, bias), gradient)
 
     def without_gradient():
         with torch.no_grad():
@@ -121,21 +128,27 @@ def time_operation(graph: KnowledgeGraph, batch: int, width: int) -> list[dict]:
     states, gradient = draw(2, num_entities, batch, 1, width)
     coefficients = draw(3, num_relations, batch, width)
     present = jnp.ones((num_entities, batch, 1))
-    names = [name for name in BACKENDS if name != "cpu" or cpu.available()]
+    on_cpu = jax.default_backend() == "cpu"
+    usable = {"cpu": on_cpu and cpu.available(), "pallas": not on_cpu}  # the others anywhere
+    names = [name for name in BACKENDS if usable.get(name, True)]
     rows = []
 
-    def forward(backend, states, *coefficients):
+    def forward(backend, edges, states, *coefficients):
         return relational_sum(states, present, *coefficients, edges, backend)[0]
 
-    def both(backend, states, *coefficients):
-        return jax.vjp(lambda *values: forward(backend, *values), states, *coefficients)[1](jnp.asarray(gradient))
+    def both(backend, edges, *values):
+        out, pull = jax.vjp(lambda *values: forward(backend, edges, *values), *values)
+        return out, pull(jnp.asarray(gradient))
 
-    arguments = tuple(map(jnp.asarray, (states, *coefficients)))
+    arguments = (edges, *map(jnp.asarray, (states, *coefficients)))
+    messages = len(edges.senders) * batch * width * 4
     for what, function in (("forward", forward), ("forward+backward", both)):
         compiled = {name: jax.jit(function, static_argnums=0).lower(name, *arguments).compile() for name in names}
-        memory = {name: program.memory_analysis().temp_size_in_bytes / 2**20 for name, program in compiled.items()}
-        functions = {name: lambda program=program: program(*arguments) for name, program in compiled.items()}
-        if importlib.util.find_spec("torch"):
+        memory = {name: program.memory_analysis().temp_size_in_bytes for name, program in compiled.items()}
+        functions = {
+            name: lambda program=program: program(*arguments) for name, program in compiled.items() if fits(memory[name])
+        }
+        if importlib.util.find_spec("torch") and fits(6 * messages):
             values = [states[:, :, 0], *coefficients]
             functions["torch index_add_"] = torch_functions(values, gradient[:, :, 0], edges)[what]
         times = interleaved(functions)
@@ -151,8 +164,10 @@ def time_operation(graph: KnowledgeGraph, batch: int, width: int) -> list[dict]:
                     "direction": what,
                     "implementation": name,
                     "ms": milliseconds,
-                    "times_reference": times["reference"] / milliseconds,
-                    "temporary_mib": memory.get(name),
+                    "times_reference": times["reference"] / milliseconds if "reference" in times else None,
+                    "times_torch": times["torch index_add_"] / milliseconds if "torch index_add_" in times else None,
+                    "temporary_mib": memory[name] / 2**20 if name in memory else None,
+                    "reference_memory": memory["reference"] / max(memory[name], 1) if name in memory else None,
                     "gb_per_s": least / milliseconds / 1e6,
                 }
             )

@@ -7,10 +7,10 @@
 
 namespace {
 
-constexpr int64_t kRun = 16;                  // most edges that are summed before they are transformed: their rows stay in cache
-constexpr int64_t kAhead = 2;                 // rows fetched in advance
-constexpr int64_t kPrefetch = 256;            // channels of them
-constexpr int64_t kTileBytes = 4 << 20;       // states of the queries that a task works on, so that they stay in cache
+constexpr int64_t kRun = 16;             // most edges summed before they are transformed: their rows stay in cache
+constexpr int64_t kAhead = 8;            // rows fetched in advance
+constexpr int64_t kPrefetch = 256;       // channels of each
+constexpr int64_t kTileBytes = 16 << 20;  // states of the queries that a task works on: a share of the last cache
 constexpr int64_t kBlocksPerThread = 8;
 
 struct Size {
