@@ -184,7 +184,7 @@ def stream_bandwidth() -> float:
 
 def time_model(graph: KnowledgeGraph) -> list[dict]:
     """Whole training steps, and evaluated queries, with each backend; the share of what is not the device."""
-    tokenizers = fit_tokenizers([graph], "patches", 8, 8, 64, 0, trained=NO_IMAGES.codebook, workers=1)
+    tokenizers = fit_tokenizers([graph], "patches", 8, 8, 64, 0, trained=NO_IMAGES, workers=1)
     prepared = PreparedGraph.create(graph, tokenizers(graph))
     codebooks, model = device_codebooks(tokenizers.codebooks), Tofu(ModelConfig())
     params = initial_params(model, tokenizers.codebooks, 0)
@@ -250,7 +250,7 @@ def table(title: str, rows: list[dict]) -> rich.table.Table:
 def main(_) -> None:
     cache_compilations()
     graphs = [load_graph(name, "training") for name in GRAPHS.value] or [generated_graph()]
-    console = rich.console.Console(width=150, record=True)
+    console = rich.console.Console(width=190, record=True)
     results = {"stream_gb_per_s": stream_bandwidth(), "operation": [], "model": [], "scaling": []}
     console.print(
         f"{platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}, stream bandwidth "
