@@ -9,6 +9,13 @@ def default_config() -> ml_collections.ConfigDict:
     config.seed = 0
     # Training graphs: built-in names, or folders (the training graph of an inductive folder).
     config.graphs = ("countries", "emoji")
+    # Accepts held-out entities about which nothing is known (`readers`).
+    config.keep_unseen_entities = False
+    # Graphs on which the model will be judged, or .npy files of fact keys: their held-out facts leave the training graphs.
+    config.exclude = ()
+    # A graph of more facts is replaced by sub-graphs of so many, at most `subgraphs`; 0: all graphs stay whole.
+    config.subgraph_facts = 0
+    config.subgraphs = 8
     # A step draws one graph ∝ (number of facts) ** graph_exponent.
     config.graph_exponent = 0.5
     # Pads all training graphs to the size of the largest: one program to compile. Pays for few graphs of about one size.

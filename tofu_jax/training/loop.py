@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,11 +14,14 @@ from ml_collections import ConfigDict
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.evaluation.ranking import rank_queries, sample_triples
+from tofu_jax.graphs.excluded_facts import ExcludedFacts
 from tofu_jax.graphs.graphs_tuple import common_sizes
+from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.prompts import NUM_HOPS
 from tofu_jax.graphs.registry import load_graph
+from tofu_jax.graphs.subgraphs import subgraphs
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.model.tofu import ModelConfig, Tofu
@@ -50,6 +53,7 @@ class Run:
       tokenizers: of texts and images.
       mixture: of the training graphs.
       codebooks: frozen vectors on the device.
+      sources: what the mixture's graphs come from, see `training_graphs`.
     """
 
     config: ConfigDict
@@ -58,6 +62,7 @@ class Run:
     tokenizers: Tokenizers
     mixture: Mixture
     codebooks: Mapping[str, jax.Array]
+    sources: Sequence[Mapping[str, Any]]
 
     def fresh_state(self) -> TrainState:
         """Parameters from the seed and an empty optimizer."""
@@ -75,6 +80,7 @@ class Run:
                 "hops": NUM_HOPS,
             },
             "codebooks": {k: {"name": v.name, "sha256": v.sha256} for k, v in self.tokenizers.codebooks.items()},
+            "sources": list(self.sources),
             "graphs": [
                 {"name": g.graph.name, "facts": len(g.graph.train), "sha256": g.graph.fingerprint} for g in self.mixture.graphs
             ],
@@ -137,9 +143,7 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
     """
     batch = BatchConfig(**config.batch)
     check_devices(batch, jax.device_count())
-    graphs = [load_graph(name, "training") for name in config.graphs]
-    for graph in graphs:
-        console.print(graph.summary(), highlight=False, soft_wrap=True)
+    graphs, sources = training_graphs(config, console)
     console.print("tokenising texts and images …", highlight=False)
     tokenizers = fit_tokenizers(
         graphs,
@@ -161,7 +165,28 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
         tokenizers=tokenizers,
         mixture=Mixture(prepared, batch, config.seed, config.graph_exponent),
         codebooks=device_codebooks(tokenizers.codebooks),
+        sources=sources,
     )
+
+
+def training_graphs(config: ConfigDict, console: rich.console.Console) -> tuple[list[KnowledgeGraph], list[dict[str, Any]]]:
+    """Loads the mixture's graphs, without the facts that are excluded, the large ones cut into sub-graphs.
+
+    Returns:
+      graphs: of the mixture.
+      sources: name, facts and number of removed facts of each graph of the configuration.
+    """
+    excluded = ExcludedFacts.read(config.exclude)
+    graphs, sources = [], []
+    for name in config.graphs:
+        graph, removed = excluded.remove_from(load_graph(name, "training", config.keep_unseen_entities))
+        parts = subgraphs(graph, config.subgraph_facts or len(graph.train), config.subgraphs, config.seed)
+        note = f"; {removed:,} evaluation facts removed from train" if config.exclude else ""
+        note += f"; cut into {len(parts)} sub-graphs" if len(parts) > 1 else ""
+        console.print(graph.summary() + note, highlight=False, soft_wrap=True)
+        graphs += parts
+        sources.append({"name": graph.name, "facts": len(graph.train), "removed_evaluation_facts": removed})
+    return graphs, sources
 
 
 def _train(run: Run, state: TrainState, first: int, store: CheckpointStore, writer: MetricsWriter, console) -> None:
@@ -193,18 +218,21 @@ def _train(run: Run, state: TrainState, first: int, store: CheckpointStore, writ
             progress.update(done, f"loss {metrics.loss:.3f}")
             if evaluate:
                 mrr = held_out_mrr(run, unreplicate(state).params)
-                writer.write(done, {f"valid_mrr/{name}": value for name, value in mrr.items()})
+                mean = float(np.mean(list(mrr.values()))) if mrr else 0.0
+                writer.write(done, {"valid_mrr": mean, **{f"valid_mrr/{name}": value for name, value in mrr.items()}})
                 listed = ", ".join(f"{name} {value:.3f}" for name, value in mrr.items())
-                console.print(f"step {done}: held-out MRR {listed}", highlight=False)
+                console.print(f"step {done}: held-out MRR {mean:.3f} ({listed})", highlight=False, soft_wrap=True)
             if save:
                 store.save(done, unreplicate(state), run.tokenizers.codebooks["image"], meta)
 
 
 def held_out_mrr(run: Run, params: Any) -> dict[str, float]:
-    """Filtered MRR (realistic) on a fixed sample of each training graph's validation facts, by graph name."""
+    """Filtered MRR (realistic) on a fixed sample of each training graph's validation facts, by name of a graph that has any."""
     mrr = {}
     for prepared in run.mixture.graphs:
         graph = prepared.graph
+        if not len(graph.valid):
+            continue
         sample = sample_triples(graph.valid, run.config.valid_triples, run.config.seed)
         scorer = ModelScorer(run.model, params, run.codebooks, prepared, run.config.batch.examples)
         ranks = rank_queries(scorer, graph, sample, 64, KnownAnswers.of_graph(graph))

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import tensorboardX
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tofu_jax.errors import CheckpointError
 
+_MOST_NAMED = 8  # graphs that a picture can tell apart
+_FAINT = {"color": "0.8", "linewidth": 0.8}
 _WINDOW = 20  # logged steps of one graph that a point of the smoothed loss curve averages
 
 
@@ -54,16 +57,15 @@ class RunFolder:
         lines = self.metrics()
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         loss_axes, mrr_axes = figure.subplots(1, 2)
-        for name in sorted({line["graph"] for line in lines if "loss" in line}):
-            losses = np.array([(line["step"], line["loss"]) for line in lines if line.get("graph") == name])
-            window = np.ones(min(len(losses), _WINDOW))
-            mean = np.convolve(losses[:, 1], window, "valid") / len(window)
-            (points,) = loss_axes.plot(*losses.T, ".", markersize=2, alpha=0.3)
-            loss_axes.plot(losses[len(window) - 1 :, 0], mean, color=points.get_color(), label=name)
+        names = sorted({line["graph"] for line in lines if "loss" in line})
+        _draw_losses(loss_axes, {name: _values(lines, "loss", name) for name in names})
         loss_axes.set(title=f"Training loss (line: mean of {_WINDOW} steps)", xlabel="step", ylabel="cross-entropy (nats)")
-        for name in sorted({key for line in lines for key in line if key.startswith("valid_mrr/")}):
-            points = [(line["step"], line[name]) for line in lines if name in line]
-            mrr_axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name.removeprefix("valid_mrr/"))
+        for name in names:
+            if len(points := _values(lines, f"valid_mrr/{name}")):
+                style = {"marker": "o", "markersize": 3, "label": name} if len(names) <= _MOST_NAMED else _FAINT
+                mrr_axes.plot(*points.T, **style)
+        if len(names) > _MOST_NAMED and len(points := _values(lines, "valid_mrr")):
+            mrr_axes.plot(*points.T, marker="o", markersize=3, label=f"mean of {len(names)} graphs")
         mrr_axes.set(title="Held-out facts of the training graphs", xlabel="step", ylabel="MRR", ylim=(0, 1))
         for axes in (loss_axes, mrr_axes):
             if axes.lines:
@@ -72,6 +74,24 @@ class RunFolder:
             axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(self.folder / "curves.png", dpi=150)
         return self.folder / "curves.png"
+
+
+def _values(lines: list[dict], key: str, graph: str | None = None) -> np.ndarray:
+    """(step, value) [n, 2] of the lines that hold the key (and are of the graph)."""
+    found = [(line["step"], line[key]) for line in lines if key in line and graph in (None, line.get("graph"))]
+    return np.array(found, np.float64).reshape(-1, 2)
+
+
+def _draw_losses(axes: Axes, losses: Mapping[str, np.ndarray]) -> None:
+    """One colour a graph; of many graphs only the mean over all of them can be read."""
+    if len(losses) > _MOST_NAMED:
+        together = np.concatenate(list(losses.values()))
+        losses = {f"{len(losses)} graphs": together[np.argsort(together[:, 0])]}
+    for name, values in losses.items():
+        window = np.ones(min(len(values), _WINDOW))
+        mean = np.convolve(values[:, 1], window, "valid") / len(window)
+        (points,) = axes.plot(*values.T, ".", markersize=2, alpha=0.3)
+        axes.plot(values[len(window) - 1 :, 0], mean, color=points.get_color(), label=name)
 
 
 class MetricsWriter:
