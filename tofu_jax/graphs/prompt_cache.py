@@ -48,7 +48,8 @@ def prompt_index(graph: KnowledgeGraph) -> PromptIndex:
     except (OSError, ValueError) as error:
         console.print(f"{path}: {error}; the prompt graphs are built again.", highlight=False, soft_wrap=True)
     rows = np.arange(len(index.records))
-    with Progress(f"prompt graphs of {graph.name}", len(rows), console) as progress:
+    index.build(rows[:1])  # sorts the graph, which would spoil the estimate of the time left
+    with Progress(f"prompt graphs of {graph.name}", len(rows), console, done=1) as progress:
         for start in range(0, len(rows), _BATCH):
             index.build(rows[start : start + _BATCH])
             progress.update(min(start + _BATCH, len(rows)))
