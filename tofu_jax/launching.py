@@ -1,7 +1,6 @@
 """What every launch script does around its one call: errors for people, a compilation cache, a console."""
 
 import os
-import pathlib
 import sys
 from collections.abc import Callable
 
@@ -9,6 +8,7 @@ import jax
 import rich.console
 from absl import app, logging
 
+from tofu_jax.cache_folder import cache_folder
 from tofu_jax.errors import TofuError
 
 
@@ -39,5 +39,4 @@ def cache_compilations() -> None:
     JAX_COMPILATION_CACHE_DIR names another folder; an empty value turns the cache off.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tofu_jax" / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
