@@ -7,13 +7,13 @@ def default_config() -> ml_collections.ConfigDict:
     """All fields of an experiment; each can be overridden on the command line (--config.batch.heads=8)."""
     config = ml_collections.ConfigDict()
     config.seed = 0
-    # Training graphs: built-in names, or folders (the training graph of an inductive folder).
+    # Training graphs: names of data sets, or folders; of an inductive one, its training graph.
     config.graphs = ("countries", "emoji")
     # A step draws one graph ∝ (number of facts) ** graph_exponent.
     config.graph_exponent = 0.5
     # Pads all training graphs to the size of the largest: one program to compile. Pays for few graphs of about one size.
     config.common_bucket = False
-    # Evaluated at the end, never trained on: built-in names or folders.
+    # Evaluated at the end, never trained on: names of data sets, or folders.
     config.zero_shot = ("elements",)
     config.steps = 500
     config.log_every = 1

@@ -21,7 +21,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tofu_jax.graphs.datasets import store
+from tofu_jax.graphs.datasets.loading import config_name, load_dataset
+from tofu_jax.graphs.datasets.registry import DATASETS
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.graphs.readers import Part
 from tofu_jax.shapes import Array
 
 BLOCK = 4096  # facts, entities or relations in an example
@@ -38,11 +41,33 @@ class GraphConfig(tfds.core.BuilderConfig):
     load: Callable[[], tuple[KnowledgeGraph, Mapping[str, Any]]] | None = None
 
 
+def _registered() -> list[GraphConfig]:
+    """A config for each part of each data set, as repaired and as published."""
+    return [
+        GraphConfig(
+            name=config_name(dataset, part, as_published),
+            description=dataset.notes,
+            load=functools.partial(_load, dataset.name, part, as_published),
+        )
+        for dataset in DATASETS.values()
+        for part in dataset.parts
+        for as_published in ([False, True] if dataset.repair else [False])
+    ]
+
+
+def _load(name: str, part: Part, as_published: bool) -> tuple[KnowledgeGraph, Mapping[str, Any]]:
+    return load_dataset(name, part, as_published=as_published), {"dataset": name, "part": part, "as_published": as_published}
+
+
 class KnowledgeGraphs(tfds.core.ShardBasedBuilder):
-    """Knowledge graphs in blocks; written in order, without shuffling."""
+    """Knowledge graphs in blocks; written in order, without shuffling.
+
+    The registered configs are those of the registry; TFDS prepares one like any of its own data sets.
+    """
 
     name = store.TFDS_NAME
     VERSION = tfds.core.Version(store.VERSION)
+    BUILDER_CONFIGS = _registered()
     code_path = None  # TFDS would look beside the code for a list of downloads, by way of a package that it does not ask for
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -61,8 +61,8 @@ _MULTIMODAL = (
         protocol="transductive",
         licence="not stated (MMKG, which it is made from: BSD-3-Clause; DBpedia: CC BY-SA)",
         citation="Liu et al. 2019 (MMKG); split of Xu et al. 2022 (MMRNS)",
-        notes="Of 9,904 lines of valid, 8,719 are in train and 1,105 (824 facts) in test; 80 lines are left, which are 80 "
-        f"different facts: too few to select by. 57 entities of test are not in train. {_NO_PICTURES}",
+        notes="Of 9,904 lines of valid, 8,719 are in train and 1,105 (824 facts) in test; 80 lines are left, 73 different "
+        f"facts: too few to select by. 57 entities of test are not in train. {_NO_PICTURES}",
         repair=without_leaks,
     ),
     Dataset(
@@ -170,7 +170,10 @@ _STRUCTURE = (
             notes=notes,
         )
         for size, notes in (
-            ("S", "Of test, 254 of 1,828 facts stand in train with head and tail exchanged. 90 % of test are in CoDEx-M's train."),
+            (
+                "S",
+                "Of test, 254 of 1,828 facts stand in train with head and tail exchanged. 90 % of test are in CoDEx-M's train.",
+            ),
             ("M", "Of test, 352 of 10,311 facts stand in train with head and tail exchanged."),
             ("L", "Not at hand when this was written: not checked."),
         )
@@ -182,8 +185,8 @@ _STRUCTURE = (
         protocol="transductive",
         licence="not stated",
         citation="Xiong et al. 2017 (DeepPath); split of Nathani et al. 2019 (KBGAT)",
-        notes="964 entities of test and 104 of valid are not in train; 1,161 of 3,992 facts of test join a pair that train joins. "
-        "ULTRA, TRIX and others use another split of the same name (Zhang and Yao 2022).",
+        notes="964 entities of test and 104 of valid are not in train. Of test, 1,161 of 3,992 facts join a pair that train "
+        "joins. ULTRA, TRIX and others use another split of the same name (Zhang and Yao 2022).",
     ),
 )
 
@@ -212,11 +215,10 @@ def _grail(name: str, inference_checked: bool) -> Dataset:
 
 
 def _ingram(name: str) -> Dataset:
-    renamed = {"train.txt": "train.txt", "msg.txt": _INFERENCE[0], "valid.txt": _INFERENCE[1], "test.txt": _INFERENCE[2]}
     return Dataset(
         name,
-        files=_files(name, _INGRAM, f"data/{name}", renamed),
-        layout="training and inference graph",
+        files=_files(name, _INGRAM, f"data/{name}", ("train.txt", "msg.txt", "valid.txt", "test.txt")),
+        layout="InGram",
         protocol="fully inductive",
         licence="not stated",
         citation="Lee et al. 2023 (InGram)",
@@ -229,8 +231,8 @@ def _ilpc(size: str) -> Dataset:
     names = ("train.txt", "inference.txt", "inference_validation.txt", "inference_test.txt")
     return Dataset(
         f"ILPC-{size}",
-        files=_files(f"ILPC-{size}", _ILPC, f"data/{size}", dict(zip(names, ("train.txt", *_INFERENCE), strict=True))),
-        layout="training and inference graph",
+        files=_files(f"ILPC-{size}", _ILPC, f"data/{size}", names),
+        layout="ILPC 2022",
         protocol="inductive",
         licence="MIT",
         citation="Galkin et al. 2022 (ILPC)",
