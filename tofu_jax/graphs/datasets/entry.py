@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.graphs.knowledge_graph import KnowledgeGraph, fact_keys
 from tofu_jax.graphs.readers import Part
 from tofu_jax.shapes import Array
 
@@ -85,5 +85,5 @@ def facts_sha256(graph: KnowledgeGraph) -> str:
 
 def _lines(graph: KnowledgeGraph, triples: Array) -> list[bytes]:
     entities, relations = graph.entities, graph.relations
-    facts = np.unique(triples, axis=0).tolist()
+    facts = triples[np.unique(fact_keys(triples), return_index=True)[1]].tolist()
     return sorted(f"{entities[head]}\t{relations[relation]}\t{entities[tail]}\n".encode() for head, relation, tail in facts)
