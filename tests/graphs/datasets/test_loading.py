@@ -1,5 +1,6 @@
 """Data sets by name: from a local folder or a server, checked, prepared once."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import os
@@ -151,6 +152,29 @@ def test_downloads_what_is_not_there(toy, server, own_cache):
     assert len(server) == len(CONTENTS)
     provenance = read_provenance(stored_folder(toy[0], "training", False))
     assert provenance["downloaded"] == {file.name: file.sha256 for file in toy[0].files}
+
+
+def test_of_many_at_once_one_prepares(toy, server):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        graphs = list(pool.map(lambda _: load_dataset("Toy-15K"), range(4)))
+    assert len({graph.fingerprint for graph in graphs}) == 1
+    assert len(server) == len(CONTENTS)
+
+
+def test_what_a_killed_process_left_is_removed(toy, no_network):
+    stored = stored_folder(toy[0], "training", False)
+    left = stored.with_name(f".{stored.name}.partial-1234")
+    left.mkdir(parents=True)
+    stored.mkdir()  # made, but never filled
+    assert load_dataset("Toy-15K", folder=toy[1]).name == "Toy-15K"
+    assert not left.exists()
+
+
+def test_a_cache_that_cannot_be_made_is_named(toy, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"file/tofu_jax/.*cannot be made .*XDG_CACHE_HOME"):
+        load_dataset("Toy-15K", folder=toy[1])
 
 
 def test_without_a_network_the_error_says_how_to_do_without(toy, no_network):

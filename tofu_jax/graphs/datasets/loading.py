@@ -52,7 +52,12 @@ def load_dataset(
     stored = stored_folder(dataset, part, as_published)
     source = _source(dataset, folder)
     made_from = _fingerprint(dataset, source)
-    stored.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{stored.parent}: cannot be made ({error.strerror}); let XDG_CACHE_HOME name another folder."
+        ) from error
     # Processes of one run come here at the same time: the first one prepares, the others wait.
     with filelock.FileLock(f"{stored.parent}.lock"):
         if store.is_stored(stored):
@@ -64,8 +69,9 @@ def load_dataset(
         graph = _read(dataset, part, source or download_folder(dataset))
         if dataset.repair and not as_published:
             graph = dataset.repair(graph)
-        if stored.exists():
-            shutil.rmtree(stored)
+        # What was stored before, and what a process left that was killed while it wrote.
+        for old in (stored, *stored.parent.glob(f".{stored.name}.partial-*")):
+            shutil.rmtree(old, ignore_errors=True)
         about = {
             "dataset": name,
             "part": part,

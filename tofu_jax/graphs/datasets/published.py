@@ -120,8 +120,8 @@ _MULTIMODAL = (
         protocol="transductive",
         licence="not stated (WordNet: WordNet licence; ImageNet pictures: research only)",
         citation="Xie et al. 2017 (IKRL)",
-        notes="Of test, 1,186 of 1,319 facts join a pair that train joins, mostly by the relation's inverse: hyponym and "
-        f"hypernym are both there. {_NO_PICTURES}",
+        notes="Of test, 1,168 of 1,319 facts stand in train by the inverse relation: hyponym and hypernym are both there, and "
+        f"so are part and whole. {_NO_PICTURES}",
     ),
     *(
         Dataset(
