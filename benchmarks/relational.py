@@ -42,7 +42,7 @@ from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
 from tofu_jax.training.step import TrainState, create_train_step, query_arrays, replicate, split_over_devices
 
 OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json and relational.md.")
-GRAPHS = flags.DEFINE_list("graphs", [], "Folders or built-in names; default: a generated graph.")
+GRAPHS = flags.DEFINE_list("graphs", [], "Names of data sets, or folders; default: a generated graph.")
 BATCHES = flags.DEFINE_list("batches", ["8", "32"], "Queries of a call, each with coefficients of its own.")
 WIDTHS = flags.DEFINE_list("widths", ["32", "64"], "Width of a state.")
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds of a measurement.", lower_bound=1)

@@ -3,7 +3,7 @@
     python launch/zero_shot.py --checkpoint=runs/mix --graph=elements
     python launch/zero_shot.py --checkpoint=runs/mix --graph=<folder> --split=valid+test --output=<folder>
 
-A folder with inference_graph.txt is evaluated on its inference graph. Files: tofu_jax/graphs/readers.py.
+A folder with inference_graph.txt is evaluated on its inference graph. Files: tofu_jax/graphs/readers/__init__.py.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ from tofu_jax import launching
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a pre-training run.")
 STEP = flags.DEFINE_integer("step", None, "Checkpoint step; default: the latest.")
-GRAPH = flags.DEFINE_string("graph", None, "A folder, or the name of a built-in graph.")
+GRAPH = flags.DEFINE_string("graph", None, "The name of a data set, or a folder or file.")
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "valid", "valid+test"], "Which held-out facts to rank.")
 MAX_TRIPLES = flags.DEFINE_integer("max_triples", None, "Rank a fixed sample of so many facts; default: all.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the sample and of the shuffle control.")
