@@ -12,7 +12,8 @@ Literals and links to images are no facts:
     images   foaf:depiction, foaf:img, schema:image, schema:thumbnailUrl, dbo:thumbnail, and any IRI that ends like an image
              file: the file of the same base name in the nearest folder images/. Where there is none the link is left out.
 
-All other literals are left out. The log tells how many literals and links were.
+All other literals are left out. The log tells how many literals and links were. The line of a fact is that of its object, in
+Turtle that in which the list of objects ends.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ import logging
 import os
 import pathlib
 import urllib.parse
+import xml.sax.saxutils
 import xml.sax.xmlreader
 from collections.abc import Callable, Iterator
 
@@ -193,8 +195,40 @@ def _parse_xml(data: bytes, statements: _Statements) -> None:
     source = xml.sax.xmlreader.InputSource(_BASE)
     source.setByteStream(io.BytesIO(data))
     parser = create_parser(source, rdflib.Graph(statements, bind_namespaces="none"))
+    joined = _JoinedText(parser, 10 * len(data) + 2**20)
+    joined.setContentHandler(parser.getContentHandler())
+    joined.setErrorHandler(parser.getErrorHandler())
     statements.line = lambda: parser.getLineNumber()
-    parser.parse(source)
+    joined.parse(source)
+
+
+class _JoinedText(xml.sax.saxutils.XMLFilterBase):
+    """Hands on text in one piece: rdflib adds piece to piece, which takes hours for a text of many lines or entities."""
+
+    def __init__(self, parent: xml.sax.xmlreader.XMLReader, most_characters: int) -> None:
+        super().__init__(parent)
+        self._pieces = io.StringIO()
+        self._left = most_characters
+
+    def characters(self, content: str) -> None:
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError("its entities expand to more than ten times the file")
+        self._pieces.write(content)
+
+    def startElementNS(self, *event: object) -> None:
+        self._hand_on()
+        super().startElementNS(*event)
+
+    def endElementNS(self, *event: object) -> None:
+        self._hand_on()
+        super().endElementNS(*event)
+
+    def _hand_on(self) -> None:
+        text = self._pieces.getvalue()
+        if text:
+            super().characters(text)
+            self._pieces = io.StringIO()
 
 
 @contextlib.contextmanager
