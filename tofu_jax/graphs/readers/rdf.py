@@ -16,6 +16,7 @@ All other literals are left out. The log tells how many literals and links were.
 Turtle that in which the list of objects ends.
 """
 
+import array
 import contextlib
 import io
 import logging
@@ -36,7 +37,7 @@ from rdflib.plugins.stores.memory import SimpleMemory
 from tofu_jax.errors import DataError
 from tofu_jax.graphs.readers.contents import read_bytes, read_utf8, require_unicode
 from tofu_jax.graphs.readers.descriptions import Descriptions, image_folder
-from tofu_jax.graphs.readers.named import NamedSplit, column_of
+from tofu_jax.graphs.readers.named import Column, NamedSplit
 
 _log = logging.getLogger(__name__)
 
@@ -96,8 +97,9 @@ class _Statements(SimpleMemory):
         super().__init__()
         self.line: Callable[[], int] = lambda: 1  # where the parser is
         self._path = path
-        self._facts: tuple[list[str], list[str], list[str]] = ([], [], [])
-        self._lines: list[int] = []
+        self._names: dict[str, int] = {}
+        self._facts = tuple(array.array("i") for _ in range(3))  # head, relation, tail as positions in the names
+        self._lines = array.array("q")
         self._blank: dict[str, str] = {}
         self._labels: dict[str, tuple[bool, int, str]] = {}
         self._texts: dict[str, tuple[bool, int, str]] = {}
@@ -113,7 +115,7 @@ class _Statements(SimpleMemory):
             self._describe(head, str(relation), tail)
         else:
             for column, term in zip(self._facts, triple, strict=True):
-                column.append(self._name(term))
+                column.append(self._names.setdefault(self._name(term), len(self._names)))
             self._lines.append(self.line())
 
     def triple(self, head: rdflib.term.Node, relation: rdflib.term.Node, tail: rdflib.term.Node) -> None:
@@ -133,16 +135,18 @@ class _Statements(SimpleMemory):
         missing = []
         for name, links in self._links.items():
             for link in links:
-                if _base_name(link) in files:
-                    descriptions.images.setdefault(name, []).append(_base_name(link))
-                else:
+                images = descriptions.images.setdefault(name, [])
+                if _base_name(link) not in files:
                     missing.append(link)
+                elif _base_name(link) not in images:
+                    images.append(_base_name(link))
         descriptions.image_root = folder
         if missing:
             _log.warning("%s: %d images are not in images/, the first is %s", self._path, len(missing), missing[0])
         if self._unused:
             _log.info("%s: %d literals that are neither label nor text are left out", self._path, self._unused)
-        return NamedSplit(self._path, *map(column_of, self._facts), np.array(self._lines, np.int64))
+        columns = [Column(np.array(column, np.int32), list(self._names)) for column in self._facts]
+        return NamedSplit(self._path, *columns, np.array(self._lines, np.int64))
 
     @staticmethod
     def _is_image(relation: rdflib.term.Node, tail: rdflib.term.Node) -> bool:
