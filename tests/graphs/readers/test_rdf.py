@@ -50,6 +50,15 @@ def test_literals_become_labels_and_texts(tmp_path, caplog):
     assert "2 literals that are neither label nor text are left out" in caplog.text
 
 
+def test_labels_and_texts_may_stand_in_different_splits(tmp_path):
+    fact = "<http://x.org/a> <http://x.org/r> <http://x.org/b> .\n"
+    rdfs = "http://www.w3.org/2000/01/rdf-schema#"
+    (tmp_path / "train.nt").write_text(fact)
+    (tmp_path / "valid.nt").write_text(f'{fact}<http://x.org/a> <{rdfs}comment> "a person" .\n')
+    (tmp_path / "test.nt").write_text(f'{fact}<http://x.org/a> <{rdfs}label> "Anna" .\n')
+    assert read_graph(tmp_path).texts == ("Anna a person", "")
+
+
 def test_images_are_found_by_base_name(tmp_path, caplog):
     (tmp_path / "images").mkdir()
     for name in ("a.png", "one two.JPG", "deep"):

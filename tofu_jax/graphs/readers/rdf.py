@@ -7,13 +7,12 @@ Literals and links to images are no facts:
 
     label    rdfs:label, skos:prefLabel, schema:name, foaf:name: one, English or without language if there is one; among
              several the property named first here, then the first in the file. So for relations, too.
-    text     rdfs:comment, dcterms:description, schema:description, dbo:abstract, skos:definition: one, chosen likewise; an
-             entity's text is its label and this.
+    text     rdfs:comment, dcterms:description, schema:description, dbo:abstract, skos:definition: one, chosen likewise.
     images   foaf:depiction, foaf:img, schema:image, schema:thumbnailUrl, dbo:thumbnail, and any IRI that ends like an image
              file: the file of the same base name in the nearest folder images/. Where there is none the link is left out.
 
-All other literals are left out. The log tells how many literals and links were. The line of a fact is that of its object, in
-Turtle that in which the list of objects ends.
+Of several files, the first that has a label or a text for an id counts. All other literals are left out; the log tells how many
+they were, and how many links. The line of a fact is that of its object, in Turtle that in which the list of objects ends.
 """
 
 import array
@@ -127,9 +126,8 @@ class _Statements(SimpleMemory):
         for name, (_, _, label) in self._labels.items():
             descriptions.labels.setdefault(name, label)
             descriptions.relation_labels.setdefault(name, label)
-        for name in {**self._labels, **self._texts}:
-            parts = (self._labels.get(name), self._texts.get(name))
-            descriptions.texts.setdefault(name, " ".join(part[2] for part in parts if part))
+        for name, (_, _, text) in self._texts.items():
+            descriptions.texts.setdefault(name, text)
         folder = image_folder(self._path.parent)
         files = {file.name for file in os.scandir(folder) if file.is_file()} if folder else set()
         missing = []
