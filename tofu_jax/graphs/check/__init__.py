@@ -4,7 +4,7 @@ import numpy as np
 
 from tofu_jax.errors import DataError
 from tofu_jax.graphs.check import entities, leakage, names
-from tofu_jax.graphs.check.facts import HELD_OUT, SPLITS, Facts
+from tofu_jax.graphs.check.facts import HELD_OUT, SPLITS, Facts, sorted_distinct
 from tofu_jax.graphs.check.findings import GRADES, Finding, GraphCheck, RelationRow
 from tofu_jax.graphs.check.overlaps import Overlaps, relation_overlaps
 from tofu_jax.graphs.knowledge_graph import MOST_NAMES
@@ -108,7 +108,7 @@ def _relation_rows(facts: Facts, overlaps: Overlaps) -> list[RelationRow]:
 
 def _ends(triples: Array, side: int, num_relations: int) -> Array:
     """int64 [R/2]: how many different entities a relation has on a side (0: heads, 2: tails)."""
-    pairs = np.unique(triples[:, side].astype(np.int64) * num_relations + triples[:, 1])
+    pairs = sorted_distinct(triples[:, side].astype(np.int64) * num_relations + triples[:, 1])
     return np.bincount(pairs % num_relations, minlength=num_relations)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tofu_jax.graphs.knowledge_graph import fact_keys
+from tofu_jax.graphs.knowledge_graph import fact_keys, facts_of_keys
 from tofu_jax.graphs.raw import RawGraph, RawSplit
 from tofu_jax.shapes import Array
 
@@ -35,19 +35,17 @@ class Facts:
 
     def distinct(self, split: str) -> Array:
         """int32 [., 3], each fact of a split once."""
-        keys, rows = self._sorted[split]
-        first = np.ones(len(keys), bool)
-        first[1:] = keys[1:] != keys[:-1]
-        return self.split(split).triples[rows[first]]
+        return facts_of_keys(_without_repeats(self._sorted[split][0]))
 
     def first_rows(self, split: str, triples: Array) -> Array:
         """int64 [n]: the first row of the split that holds each of the triples [n, 3]; -1 where none does."""
         keys, rows = self._sorted[split]
-        if not len(keys):
-            return np.full(len(triples), -1, np.int64)
         wanted = fact_keys(triples)
-        position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[position] == wanted, rows[position], -1)
+        order = np.argsort(wanted)
+        position = positions(keys, wanted[order])
+        found = np.full(len(triples), -1, np.int64)
+        found[order[position >= 0]] = rows[position[position >= 0]]
+        return found
 
     def lines(self, split: str, rows: Array) -> list[int]:
         """1-based lines of rows of a split."""
@@ -84,6 +82,27 @@ def reverse(triples: Array) -> Array:
     return triples[:, ::-1]
 
 
+def sorted_distinct(keys: Array) -> Array:
+    """int64 [.]: the keys in ascending order, each once (numpy's own `unique` takes five times as long on millions)."""
+    return _without_repeats(np.sort(keys))
+
+
+def positions(keys: Array, wanted: Array) -> Array:
+    """Where keys stand among others.
+
+    Args:
+      keys: int64 [m], ascending.
+      wanted: int64 [n], ascending, for a search that goes through the memory in one direction.
+
+    Returns:
+      int64 [n] the first position of each in `keys`, -1 where it is not there.
+    """
+    if not len(keys):
+        return np.full(len(wanted), -1, np.int64)
+    position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[position] == wanted, position, -1)
+
+
 def shown(name: str) -> str:
     """A name as people can read it anywhere: without what a terminal would obey, and of bounded length."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
@@ -99,6 +118,12 @@ def counted(part: int, whole: int, of_what: str) -> str:
 
 def _named(label: str, name: str) -> str:
     return shown(label) if label == name else f"{shown(label)} ({shown(name)})"
+
+
+def _without_repeats(keys: Array) -> Array:
+    first = np.ones(len(keys), bool)
+    first[1:] = keys[1:] != keys[:-1]
+    return keys[first]
 
 
 def _sort(triples: Array) -> tuple[Array, Array]:

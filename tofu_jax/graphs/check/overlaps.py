@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import scipy.sparse
 
-from tofu_jax.graphs.check.facts import SPLITS, Facts, reverse
-from tofu_jax.graphs.knowledge_graph import fact_keys
+from tofu_jax.graphs.check.facts import SPLITS, Facts, positions, sorted_distinct
+from tofu_jax.graphs.knowledge_graph import MOST_NAMES, fact_keys
 from tofu_jax.shapes import Array
 
 MOST = 0.8  # of a relation's facts have to stand by another relation as well, as in Akrami et al. (2020), section 4
@@ -55,16 +55,15 @@ def relation_overlaps(facts: Facts) -> Overlaps:
     num_relations = len(facts.raw.relations)
     everything = np.concatenate([facts.split(split).triples for split in SPLITS])
     everything = everything[everything[:, 0] != everything[:, 2]]
-    everything = everything[np.unique(fact_keys(everything), return_index=True)[1]]
-    relation = everything[:, 1]
-    pairs, forward_row = np.unique(_pair_keys(everything), return_inverse=True)
-    forwards = _incidence(forward_row, relation, len(pairs), num_relations)
-
-    backward_keys = _pair_keys(reverse(everything))
-    backward_row = np.minimum(np.searchsorted(pairs, backward_keys), max(len(pairs) - 1, 0))
-    both_ways = pairs[backward_row] == backward_keys
-    backwards = _incidence(backward_row[both_ways], relation[both_ways], len(pairs), num_relations)
+    # In the order of their pairs, so that the facts of a pair stand together.
+    forward_keys, relation = _pairs_and_relations(sorted_distinct(fact_keys(everything[:, [0, 2, 1]])))
+    pairs = sorted_distinct(forward_keys)
+    forwards = _incidence(positions(pairs, forward_keys), relation, len(pairs), num_relations)
     sizes = np.bincount(relation, minlength=num_relations)
+    backward_keys, relation = _pairs_and_relations(sorted_distinct(fact_keys(everything[:, [2, 0, 1]])))
+    backward_row = positions(pairs, backward_keys)
+    both_ways = backward_row >= 0
+    backwards = _incidence(backward_row[both_ways], relation[both_ways], len(pairs), num_relations)
     return Overlaps(sizes, (forwards.T @ forwards).tocsr(), (forwards.T @ backwards).tocsr())
 
 
@@ -78,9 +77,9 @@ def implications(overlaps: Overlaps, backwards: bool) -> list[Implication]:
     return [Implication(int(body[i]), int(head[i]), backwards, float(share[i])) for i in chosen]
 
 
-def _pair_keys(triples: Array) -> Array:
-    """int64 [n], equal exactly for facts of equal head and tail."""
-    return fact_keys(triples * np.array([1, 0, 1], np.int32))
+def _pairs_and_relations(keys: Array) -> tuple[Array, Array]:
+    """Takes apart the keys of (first end, second end, relation): int64 [n] for the two ends, and the relation."""
+    return keys // MOST_NAMES, keys % MOST_NAMES
 
 
 def _incidence(rows: Array, relations: Array, num_pairs: int, num_relations: int) -> scipy.sparse.csr_array:
