@@ -110,8 +110,8 @@ PLANTED = {
         *("warning", "nearly equal entity ids", 2, {}, [["e3", "E3"]]),
     ),
     "blanks of an id": (
-        planted(train=[("x y", "r", "e9"), ("x_ y", "r", "e9")]),
-        *("warning", "nearly equal entity ids", 2, {}, [["x y", "x_ y"]]),
+        planted(train=[("x y", "r", "e9"), ("x_ Y", "r", "e9")]),
+        *("warning", "nearly equal entity ids", 2, {}, [["x y", "x_ Y"]]),
     ),
     "normal form of an id": (
         planted(train=[("é", "r", "e9"), ("e\u0301", "r", "e9")]),

@@ -140,7 +140,7 @@ def incomplete_coverage(facts: Facts, with_text: Array, with_image: Array, missi
                     grade="note",
                     kind=f"entities without {what}",
                     what=f"{counted(len(without), len(has), 'entities')} have no {what}.",
-                    todo=f"The model does without; to add some, see {file} in tofu_jax/graphs/readers.py.",
+                    todo=f"The model does without. To add some: {file}, see tofu_jax/graphs/readers/__init__.py.",
                     count=len(without),
                     examples=[facts.entity(i) for i in without[:EXAMPLES].tolist()] if has.any() else [],
                 )
@@ -178,7 +178,7 @@ def _unseen(facts: Facts, unseen: Array, columns: tuple[int, ...], finding: tupl
     ids = np.unique(np.concatenate(used))
     ids = ids[unseen[ids]].tolist()
     all_names, named = (facts.raw.relations, facts.relation) if columns == (1,) else (facts.raw.entities, facts.entity)
-    places = " and ".join(f"{len(found):,} facts of {facts.files[split]}" for split, found in rows.items())
+    places = ", ".join(f"{len(found):,} in {facts.files[split]}" for split, found in rows.items())
     examples = []
     for split, found in rows.items():
         for row in found[: EXAMPLES - len(examples)]:
@@ -188,7 +188,7 @@ def _unseen(facts: Facts, unseen: Array, columns: tuple[int, ...], finding: tupl
         Finding(
             grade=grade,
             kind=kind,
-            what=f"{len(ids):,} {'relations' if columns == (1,) else 'entities'} in {places} {what}.",
+            what=f"{len(ids):,} {'relations' if columns == (1,) else 'entities'} {what}. Facts that name them: {places}.",
             todo=todo,
             count=len(ids),
             examples=examples,

@@ -1,5 +1,7 @@
 """The splits of a raw graph as sorted keys, and how a fact and its place are written for people."""
 
+import re
+
 import numpy as np
 
 from tofu_jax.graphs.knowledge_graph import fact_keys, facts_of_keys
@@ -10,6 +12,7 @@ SPLITS = ("train", "valid", "test")
 HELD_OUT = ("valid", "test")
 EXAMPLES = 5  # places that a finding shows
 _LONGEST_NAME = 44
+_IRI = re.compile(r"<?https?://\S*[/#]([^\s/#>]+)>?")
 
 
 class Facts:
@@ -104,7 +107,9 @@ def positions(keys: Array, wanted: Array) -> Array:
 
 
 def shown(name: str) -> str:
-    """A name as people can read it anywhere: without what a terminal would obey, and of bounded length."""
+    """A name as people can read it anywhere: without what a terminal would obey, of bounded length, the end of an IRI only."""
+    iri = _IRI.fullmatch(name)
+    name = f"…{iri[1]}" if iri else name
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
     half = _LONGEST_NAME // 2
     return plain if len(plain) <= _LONGEST_NAME else f"{plain[: half - 1]}…{plain[-half:]}"

@@ -91,18 +91,18 @@ def overlapping_relations(facts: Facts, overlaps: Overlaps, backwards: bool) -> 
             lines[file] = facts.lines(split, rows)
             lines[f"{facts.files['train']} (answers {file})"] = facts.lines("train", answered[rows])
     examples = [
-        f"{_in_words(facts, rules[i], overlaps)}; answers {weights[i]:,} held-out facts{first.get(i, '')}"
+        f"{_in_words(facts, rules[i], overlaps)}; held-out facts answered: {weights[i]:,}{first.get(i, '')}"
         for i in np.argsort(-weights, kind="stable")[:EXAMPLES].tolist()
     ]
     pairs = {(min(rule.body, rule.head), max(rule.body, rule.head)) for rule in rules}
-    same = "the same pairs as another, head and tail exchanged" if backwards else "the same pairs as another"
+    same, how = ("the same backwards", " with head and tail exchanged") if backwards else ("the same", "")
     leak = f" Training facts answer {' and '.join(leaks)} that way." if leaks else ""
     return [
         Finding(
             grade="error" if "error" in grades else "warning" if grades else "note",
             kind="inverse relations" if backwards else "duplicate relations",
-            what=f"{len(pairs):,} pair(s) of relations where {MOST:.0%} or more of the facts of one (of at least "
-            f"{FEWEST_FACTS}) are between {same}.{leak}",
+            what=f"{len(pairs):,} pair(s) of relations say {same}: {MOST:.0%} or more of the facts of one (and at least "
+            f"{FEWEST_FACTS}) are facts of the other{how}.{leak}",
             todo="Keep one relation of each pair, or put facts between the same two entities into one split.",
             count=len(pairs),
             examples=examples,

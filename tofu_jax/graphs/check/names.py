@@ -138,7 +138,7 @@ def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[int]]:
 
 def _plain(name: str) -> str:
     normal = name if name.isascii() else unicodedata.normalize("NFC", name)
-    return _BLANKS.sub("", normal).casefold()
+    return _BLANKS.sub(" ", normal).strip().casefold()
 
 
 def _told_apart(names: list[str]) -> list[str]:
