@@ -9,6 +9,7 @@ same run is a plain breadth-first search with a queue, the way the definition re
 
 import collections
 import os
+import sys
 import tempfile
 import time
 
@@ -115,4 +116,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    launching.run(main)
+    launching.run(sys.modules[__name__])

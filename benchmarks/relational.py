@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import sys
 import time
 from collections.abc import Callable
 
@@ -24,14 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 import rich.console
 import rich.table
-from absl import app, flags
+from absl import flags
 
+from tofu_jax import launching
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph, fact_keys
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.registry import load_graph
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.inference.scorer import ModelScorer
-from tofu_jax.launching import cache_compilations
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.ops import cpu
 from tofu_jax.ops.edges import Edges, order_by_receiver
@@ -253,7 +254,6 @@ def table(title: str, rows: list[dict]) -> rich.table.Table:
 
 
 def main(_) -> None:
-    cache_compilations()
     graphs = [load_graph(name, "training") for name in GRAPHS.value] or [generated_graph()]
     console = rich.console.Console(width=190, record=True)
     results = {"stream_gb_per_s": stream_bandwidth(), "operation": [], "model": [], "scaling": []}
@@ -287,4 +287,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    launching.run(sys.modules[__name__])

@@ -10,6 +10,7 @@ the inference graph as messages, everything known filtered out. Several checkpoi
 import json
 import pathlib
 import statistics
+import sys
 
 import rich.box
 import rich.table
@@ -143,4 +144,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    launching.run(main)
+    launching.run(sys.modules[__name__])

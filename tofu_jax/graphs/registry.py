@@ -3,11 +3,13 @@
 import pathlib
 
 from tofu_jax.errors import DataError
-from tofu_jax.graphs.datasets.loading import load_dataset
+from tofu_jax.graphs.builtin import BUILTIN_GRAPHS, load_builtin
+from tofu_jax.graphs.datasets.loading import load_dataset, source_folder
 from tofu_jax.graphs.datasets.registry import DATASETS, suggestion
 from tofu_jax.graphs.datasets.store import is_stored, open_graph
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
-from tofu_jax.graphs.readers import Part, read_graph
+from tofu_jax.graphs.raw import RawGraph, raw_of
+from tofu_jax.graphs.readers import Part, read_graph, read_raw
 
 
 def load_graph(name: str, part: Part | None = None, keep_unseen_entities: bool = False) -> KnowledgeGraph:
@@ -25,13 +27,23 @@ def load_graph(name: str, part: Part | None = None, keep_unseen_entities: bool =
     """
     if name in DATASETS:
         return load_dataset(name, part)
-    path = pathlib.Path(name)
-    if not path.exists():
-        raise DataError(
-            f"{name}: no such folder or file" + ("." if _is_path(name) else f", and no data set; {suggestion(name)}")
-        )
+    path = _existing(name)
     return open_graph(path) if is_stored(path) else read_graph(path, part, keep_unseen_entities)
 
 
-def _is_path(name: str) -> bool:
-    return pathlib.Path(name).name != name
+def load_raw(name: str, part: Part | None = None) -> RawGraph:
+    """Loads a graph as it stands in its files, nothing repaired; arguments and errors as of `load_graph`."""
+    if name in BUILTIN_GRAPHS:
+        return raw_of(load_builtin(name))
+    if name in DATASETS:
+        return read_raw(source_folder(name), part)
+    path = _existing(name)
+    return raw_of(open_graph(path)) if is_stored(path) else read_raw(path, part)
+
+
+def _existing(name: str) -> pathlib.Path:
+    path = pathlib.Path(name)
+    if not path.exists():
+        is_path = path.name != name
+        raise DataError(f"{name}: no such folder or file" + ("." if is_path else f", and no data set; {suggestion(name)}"))
+    return path

@@ -83,6 +83,15 @@ def load_dataset(
         return store.open_graph(stored)
 
 
+def source_folder(name: str) -> pathlib.Path:
+    """The folder with the files of a data set as published, which are downloaded if need be; errors as of `load_dataset`."""
+    dataset = find_dataset(name)
+    if folder := _source(dataset, None):
+        return folder
+    _download(dataset)
+    return download_folder(dataset)
+
+
 def config_name(dataset: Dataset, part: Part, as_published: bool) -> str:
     """The name of a stored graph: "fb237_v1", "fb237_v1.training", "DB15K.as_published"."""
     suffix = "" if part == dataset.parts[0] else f".{part}"
