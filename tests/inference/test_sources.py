@@ -12,6 +12,7 @@ from tofu_jax.inference import sources
 from tofu_jax.inference.model_folder import CONFIG, FILES
 from tofu_jax.inference.pretrained import load_pretrained
 
+SNAPSHOT_DOWNLOAD = huggingface_hub.snapshot_download
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 pytestmark = pytest.mark.usefixtures("quick_loading")
 
@@ -78,6 +79,16 @@ def test_a_model_on_the_hub(hub):
     assert hub == [("someone/small", revision, names) for revision in (None, "v1.0", COMMIT, "refs/pr/1")]
     with pytest.raises(CheckpointError, match="an exported model has one step only"):
         load_pretrained("someone/small", step=12)
+
+
+def test_the_real_client_without_a_network(hub, monkeypatch, tmp_path):
+    """What was fetched before is found in the client's cache, in the layout that it has there."""
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", SNAPSHOT_DOWNLOAD)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert load_pretrained(f"someone/small@{COMMIT}").source == "someone/small@0123456789ab step 12"
+    with pytest.raises(CheckpointError, match="neither a folder here nor to be had from the Hugging Face hub"):
+        load_pretrained("someone/small@v1")
 
 
 def test_links_of_the_hub_stay_in_its_cache_of_the_model(hub, exported, tmp_path):
