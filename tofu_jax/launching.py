@@ -10,6 +10,7 @@ import rich.console
 from absl import app, flags, logging
 
 from tofu_jax.errors import TofuError
+from tofu_jax.huge_pages import restart_with_huge_pages
 from tofu_jax.user_cache import user_cache
 
 _HELP = {"-h", "-help", "--help"}
@@ -28,6 +29,7 @@ def run(command: types.ModuleType) -> None:
     if _HELP & set(sys.argv[1:]):
         print(_help(command))
         return
+    restart_with_huge_pages()
     cache_compilations()
     try:
         argv = _parse_flags()
