@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from tofu_jax.errors import CheckpointError
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
@@ -20,9 +19,9 @@ from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.entity_tokens import EntityTokens
-from tofu_jax.tokens.image import ImageTokenizer, PatchTokenizer
+from tofu_jax.tokens.image import ImageTokenizer
 from tofu_jax.tokens.text import TextTokenizer
-from tofu_jax.tokens.tokenizers import NO_IMAGES, Tokenizers
+from tofu_jax.tokens.tokenizers import Tokenizers, image_tokenizer_of
 from tofu_jax.training.checkpoint import check_tree, read_checkpoint
 
 
@@ -133,37 +132,12 @@ def load_pretrained(
     model = Tofu(ModelConfig(**{**meta["model"], "operators": tuple(meta["model"]["operators"])}))
     text = TextTokenizer.load()
     text.codebook.check(meta["codebooks"]["text"]["name"], meta["codebooks"]["text"]["sha256"])
-    image = _image_tokenizer(restored.image_codebook, image_tokens)
+    trained = restored.image_codebook
+    if image_tokens is not None:
+        image_tokens.codebook.check(trained.name, trained.sha256)
+    image = image_tokens or image_tokenizer_of(trained)
     tokenizers = Tokenizers(text, image, meta["tokens"]["text"], meta["tokens"]["image"])
     expected = parameter_shapes(model, tokenizers.codebooks)
     check_tree(expected, restored.params)
     source = f"{pathlib.Path(checkpoint)} step {restored.step}"
     return Pretrained(model, restored.params, tokenizers, meta["tokens"]["examples"], source, meta)
-
-
-def _image_tokenizer(codebook: Codebook, given: ImageTokenizer | None) -> ImageTokenizer | None:
-    """The tokenizer whose codebook the checkpoint was trained with; None if images have to be left out."""
-    if given is not None:
-        given.codebook.check(codebook.name, codebook.sha256)
-        return given
-    if codebook.name == NO_IMAGES.name:
-        return None
-    if PatchTokenizer.fits(codebook):
-        return PatchTokenizer(codebook)
-    return MissingImageTokens(codebook)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MissingImageTokens:
-    """Stands in where ids of another tokenizer are needed and were not given: fine for graphs without images."""
-
-    codebook: Codebook
-
-    def __call__(self, images, image_root, entities, num_tokens):
-        """Masks every entity; raises a `CheckpointError` if any has an image. Arguments as in `ImageTokenizer`."""
-        if any(images):
-            raise CheckpointError(
-                f"The checkpoint reads images as ids of {self.codebook.name}: give the token file of this graph "
-                "(--image_tokens=<file.npz>), or leave images out (--modalities=structure,text)."
-            )
-        return np.zeros((len(images), num_tokens), np.int32), np.zeros((len(images), num_tokens), bool)
