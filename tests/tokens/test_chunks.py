@@ -56,6 +56,7 @@ def test_progress_counts_what_was_done_before(tmp_path):
     console = rich.console.Console(file=(tmp_path / "log").open("w"), width=100)
     with pytest.raises(KeyboardInterrupt):
         lengths(ChunkedWork(None, tmp_path / "work"), Lengths(stop_at="item 3"))
+    lengths(ChunkedWork(console), Lengths(), ITEMS[:3])
     lengths(ChunkedWork(console, tmp_path / "work"), Lengths())
     lengths(ChunkedWork(console, tmp_path / "work"), Lengths())
     console.file.close()

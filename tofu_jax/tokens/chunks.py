@@ -71,7 +71,8 @@ class ChunkedWork:
         found = {number: arrays for number in range(len(chunks)) if (arrays := self._read(what, number)) is not None}
         missing = [number for number in range(len(chunks)) if number not in found]
         done = sum(len(chunks[number]) for number in found)
-        display = Progress(what, len(items), self._console, done) if self._console and missing else contextlib.nullcontext()
+        shown = self._console is not None and len(missing) > 1  # one chunk is done before there is anything to show
+        display = Progress(what, len(items), self._console, done) if shown else contextlib.nullcontext()
         with display as progress, contextlib.closing(compute([chunks[number] for number in missing])) as results:
             for number, arrays in zip(missing, results, strict=True):
                 found[number] = arrays
