@@ -16,7 +16,7 @@ import rich.table
 from absl import app
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
-from tofu_jax.graphs.readers import read_folder
+from tofu_jax.graphs.readers import read_graph
 from tofu_jax.tokens.entity_tokens import tokenize_entities
 from tofu_jax.tokens.image import PatchTokenizer
 from tofu_jax.tokens.picture_pool import available_cores
@@ -65,7 +65,7 @@ def main(argv) -> None:
     text(["warm up"] * 10, 8)
     with tempfile.TemporaryDirectory() as folder:
         for name in argv[1:]:
-            graph = read_folder(name, keep_unseen_entities=True)
+            graph = read_graph(name, keep_unseen_entities=True)
             table.add_row(*measure(graph, text, pathlib.Path(folder) / "tokens.npz"))
     rich.console.Console(width=110).print(table)
 
