@@ -34,7 +34,6 @@ def main(argv) -> None:
     launching.arguments(argv)
 
     from tofu_jax.graphs.registry import load_graph
-    from tofu_jax.inference.pretrained import load_pretrained
     from tofu_jax.tokens.data_set import PatchFit, tokenize_data_set
     from tofu_jax.tokens.picture_pool import available_cores
     from tofu_jax.tokens.tokenizers import image_tokenizer_of, open_image_tokenizer
@@ -45,6 +44,8 @@ def main(argv) -> None:
     num_text_tokens = num_image_tokens = 8
     image = open_image_tokenizer(IMAGE_TOKENS.value, [graph.name], workers) if IMAGE_TOKENS.value else None
     if CHECKPOINT.value:
+        from tofu_jax.inference.pretrained import load_pretrained  # only now, since it takes seconds
+
         trained = load_pretrained(CHECKPOINT.value, image_tokens=image).tokenizers
         num_text_tokens, num_image_tokens = trained.num_text_tokens, trained.num_image_tokens
         image = image or image_tokenizer_of(trained.codebooks["image"], workers)

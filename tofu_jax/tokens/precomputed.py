@@ -230,7 +230,7 @@ class MissingImageTokens:
         """Masks every entity; raises a `CheckpointError` if any has an image. Arguments as in `ImageTokenizer`."""
         if any(images):
             raise CheckpointError(
-                f"The model reads images as ids of {self.codebook.name}: give those of this graph (--image_tokens=…), give a data "
-                "set that was tokenised with them (tofu-jax tokenize), or leave images out (--modalities=structure,text)."
+                f"The model reads images as ids of {self.codebook.name}: give those of this graph (--image_tokens=…), or a "
+                "data set that was tokenised with them (tofu-jax tokenize), or leave images out (--modalities=structure,text)."
             )
         return np.zeros((len(images), num_tokens), np.int32), np.zeros((len(images), num_tokens), bool)
