@@ -47,6 +47,8 @@ TEST = [
     "ruff>=0.17.6,<0.18",
 ]
 
+# For the image tokenizer "emu3" (tofu_jax/tokens/emu3.py).
+IMAGES = ["torch>=2.14,<3"]
 # What the benchmarks compare with, where it is installed.
 BENCHMARK = ["torch>=2.14,<3"]
 
@@ -85,5 +87,5 @@ setup(
     cmdclass={"build_ext": BuildLibrary},
     setup_requires=[JAXLIB],
     install_requires=CORE + BUILT_IN_GRAPHS,
-    extras_require={"test": TEST, "benchmark": BENCHMARK},
+    extras_require={"test": TEST, "images": IMAGES, "benchmark": BENCHMARK},
 )

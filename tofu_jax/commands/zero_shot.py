@@ -23,7 +23,7 @@ SPLIT = flags.DEFINE_enum("split", "test", ["test", "valid", "valid+test"], "Whi
 MAX_TRIPLES = flags.DEFINE_integer("max_triples", None, "Rank a fixed sample of so many facts; default: all.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the sample and of the shuffle control.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json, report.md and report.png.")
-IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "An .npz of imported image token ids (tofu_jax/tokens/image.py).")
+IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "Image token ids: see `tofu-jax tokenize --help`.")
 MODALITIES = flags.DEFINE_list("modalities", ["structure", "text", "image"], "What the model may see.")
 CONTROLS = flags.DEFINE_bool("controls", True, "Also rank with shuffled and missing modalities and with an untrained model.")
 KEEP_UNSEEN = flags.DEFINE_bool("keep_unseen_entities", False, "Accept held-out entities about which nothing is known.")
@@ -42,13 +42,13 @@ def main(argv) -> None:
     from tofu_jax.graphs.registry import load_graph
     from tofu_jax.inference.pretrained import load_pretrained
     from tofu_jax.ops.relational import describe_backend
-    from tofu_jax.tokens.image import PrecomputedTokens
+    from tofu_jax.tokens.tokenizers import open_image_tokenizer
 
     console = launching.console()
     graph = load_graph(GRAPH.value, keep_unseen_entities=KEEP_UNSEEN.value)
     console.print(graph.summary(), highlight=False, soft_wrap=True)
     console.print(describe_backend(), highlight=False)
-    image_tokens = PrecomputedTokens.from_npz(IMAGE_TOKENS.value) if IMAGE_TOKENS.value else None
+    image_tokens = open_image_tokenizer(IMAGE_TOKENS.value, [graph.name]) if IMAGE_TOKENS.value else None
     pretrained = load_pretrained(CHECKPOINT.value, STEP.value, image_tokens)
     evaluate_and_report(
         pretrained,

@@ -29,6 +29,7 @@ class KnowledgeGraph:
       images: [N] tuples of image files, relative to `image_root`; empty where the entity has no image.
       image_root: the folder that `images` is relative to; None without images.
       relation_labels: [R/2] human-readable names (the id where there is none).
+      token_file: tokens that were made of this graph (`tokens.token_file`); None where there are none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class KnowledgeGraph:
     images: tuple[tuple[str, ...], ...]
     image_root: pathlib.Path | None = None
     relation_labels: tuple[str, ...] = ()
+    token_file: pathlib.Path | None = None
 
     def __post_init__(self) -> None:
         if not self.relation_labels:

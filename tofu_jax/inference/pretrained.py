@@ -9,9 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from tofu_jax.errors import CheckpointError
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.inference.model_folder import write_model
@@ -23,9 +21,9 @@ from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.model.tofu import Tofu
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.entity_tokens import EntityTokens
-from tofu_jax.tokens.image import ImageTokenizer, PatchTokenizer
+from tofu_jax.tokens.image import ImageTokenizer
 from tofu_jax.tokens.text import TextTokenizer
-from tofu_jax.tokens.tokenizers import NO_IMAGES, Tokenizers
+from tofu_jax.tokens.tokenizers import Tokenizers, image_tokenizer_of
 from tofu_jax.training.checkpoint import Restored, check_tree
 
 
@@ -156,35 +154,11 @@ def load_pretrained(
     model = Tofu(settings.model)
     text = TextTokenizer.load()
     text.codebook.check(meta["codebooks"]["text"]["name"], meta["codebooks"]["text"]["sha256"])
-    image = _image_tokenizer(restored.image_codebook, image_tokens)
-    tokenizers = Tokenizers(text, image, settings.num_text_tokens, settings.num_image_tokens)
+    trained = restored.image_codebook
+    if image_tokens is not None:
+        image_tokens.codebook.check(trained.name, trained.sha256)
+    tokenizers = Tokenizers(
+        text, image_tokens or image_tokenizer_of(trained), settings.num_text_tokens, settings.num_image_tokens
+    )
     check_tree(parameter_shapes(model, tokenizers.codebooks), restored.params)
     return Pretrained(model, restored.params, tokenizers, settings.num_examples, restored.step, described, meta)
-
-
-def _image_tokenizer(codebook: Codebook, given: ImageTokenizer | None) -> ImageTokenizer | None:
-    """The tokenizer whose codebook the checkpoint was trained with; None if images have to be left out."""
-    if given is not None:
-        given.codebook.check(codebook.name, codebook.sha256)
-        return given
-    if codebook.name == NO_IMAGES.name:
-        return None
-    if PatchTokenizer.fits(codebook):
-        return PatchTokenizer(codebook)
-    return MissingImageTokens(codebook)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MissingImageTokens:
-    """Stands in where ids of another tokenizer are needed and were not given: fine for graphs without images."""
-
-    codebook: Codebook
-
-    def __call__(self, images, image_root, entities, num_tokens):
-        """Masks every entity; raises a `CheckpointError` if any has an image. Arguments as in `ImageTokenizer`."""
-        if any(images):
-            raise CheckpointError(
-                f"The checkpoint reads images as ids of {self.codebook.name}: give the token file of this graph "
-                "(--image_tokens=<file.npz>), or leave images out (--modalities=structure,text)."
-            )
-        return np.zeros((len(images), num_tokens), np.int32), np.zeros((len(images), num_tokens), bool)

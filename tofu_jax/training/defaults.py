@@ -28,7 +28,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.valid_triples = 100
 
     config.tokens = ml_collections.ConfigDict()
-    # "patches": the tokenizer that needs no download; else the path of an .npz of imported ids.
+    # "patches": the tokenizer that needs no download; else what --image_tokens of `tofu-jax tokenize` takes.
     config.tokens.images = "patches"
     config.tokens.image_codes = 1024
     config.tokens.text_tokens = 8

@@ -1,7 +1,6 @@
 """Pre-training, from a configuration to a folder with checkpoints, metrics and curves."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +26,8 @@ from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.ops.relational import describe_backend
 from tofu_jax.progress import Progress
+from tofu_jax.tokens.chunks import ChunkedWork
+from tofu_jax.tokens.picture_pool import available_cores
 from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
 from tofu_jax.training.checkpoint import CheckpointStore, read_checkpoint, saved_steps
 from tofu_jax.training.mixture import BatchConfig, Mixture, check_devices
@@ -153,9 +154,9 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
         config.tokens.image_codes,
         config.seed,
         trained=read_checkpoint(resumed).image_codebook if resumed else None,
-        workers=os.cpu_count() or 1,
+        workers=available_cores(),
     )
-    tokens = [tokenizers(graph) for graph in graphs]
+    tokens = [tokenizers(graph, ChunkedWork(console)) for graph in graphs]
     sizes = shared_sizes(graphs, tokens)
     prepared = [PreparedGraph.create(g, t, **size) for g, t, size in zip(graphs, tokens, sizes, strict=True)]
     return Run(

@@ -5,7 +5,7 @@
     SHA256SUMS                                           of the files above, as `sha256sum --check` reads it
 
 `SHA256SUMS` comes last, and the folder gets its name when it is there: what carries the name is whole. Other files may be
-put beside these. Nothing is read before its hash is right.
+put beside these; tokens.npz holds tokens of the graph (`tokens.token_file`). Nothing is read before its hash is right.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 
 TFDS_NAME = "knowledge_graph"
 VERSION = "1.0.0"
+TOKENS_NAME = "tokens.npz"
 SPLITS = ("train", "valid", "test", "entities", "relations")
 
 _CHECKSUMS = "SHA256SUMS"
@@ -85,7 +86,8 @@ def open_graph(folder: str | pathlib.Path) -> KnowledgeGraph:
     graph = read_blocks(folder)
     if graph.fingerprint != read_metadata(folder)["fingerprint"]:
         raise DataError(f"{folder}: does not hold the graph that was written; delete the folder and store the graph again.")
-    return graph
+    tokens = folder / TOKENS_NAME
+    return dataclasses.replace(graph, token_file=tokens) if tokens.is_file() else graph
 
 
 def is_stored(folder: str | pathlib.Path) -> bool:
