@@ -16,7 +16,7 @@ from absl import app, flags
 
 from tofu_jax.graphs import prompts
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph, fact_keys
-from tofu_jax.graphs.readers import read_folder
+from tofu_jax.graphs.readers import read_graph
 
 GRAPH = flags.DEFINE_string("graph", None, "A folder; default: a generated graph.")
 EXAMPLES = flags.DEFINE_integer("examples", 5, "Prompt examples per relation (M).")
@@ -54,7 +54,7 @@ def queue_distances(neighbors: dict[int, list[int]], source: int) -> dict[int, i
 
 
 def main(_) -> None:
-    graph = read_folder(GRAPH.value) if GRAPH.value else generated_graph()
+    graph = read_graph(GRAPH.value) if GRAPH.value else generated_graph()
     chosen = np.random.default_rng(1).permutation(graph.num_relations)[: RELATIONS.value].astype(np.int32)
     rows = []
     started = time.perf_counter()

@@ -3,7 +3,7 @@
     tofu-jax zero-shot --checkpoint=runs/mix --graph=elements
     tofu-jax zero-shot --checkpoint=runs/mix --graph=<folder> --split=valid+test --output=<folder>
 
-A folder with inference_graph.txt is evaluated on its inference graph. Files: tofu_jax/graphs/readers.py.
+A folder with inference_graph.txt is evaluated on its inference graph. Files: tofu_jax/graphs/readers/__init__.py.
 """
 
 import pathlib

@@ -128,3 +128,9 @@ def fact_keys(triples: Array) -> Array:
     """One int64 [n] per fact, equal exactly for equal facts (at most MOST_NAMES entities and relations each)."""
     head, relation, tail = triples.astype(np.int64).T
     return (head << 42) | (relation << 21) | tail
+
+
+def facts_of_keys(keys: Array) -> Array:
+    """int32 [n, 3]: the facts that `fact_keys` made the keys of."""
+    mask = MOST_NAMES - 1
+    return np.stack([keys >> 42, (keys >> 21) & mask, keys & mask], axis=1).astype(np.int32)
