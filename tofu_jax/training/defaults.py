@@ -18,8 +18,6 @@ def default_config() -> ml_collections.ConfigDict:
     config.subgraphs = 8
     # A step draws one graph ∝ (number of facts) ** graph_exponent.
     config.graph_exponent = 0.5
-    # Pads all training graphs to the size of the largest: one program to compile. Pays for few graphs of about one size.
-    config.common_bucket = False
     # Evaluated at the end, never trained on: built-in names or folders.
     config.zero_shot = ("elements",)
     config.steps = 500

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from tofu_jax.errors import TrainingError
 from tofu_jax.evaluation.ranking import rank_queries, sample_triples
 from tofu_jax.graphs.excluded_facts import ExcludedFacts
-from tofu_jax.graphs.graphs_tuple import common_sizes
+from tofu_jax.graphs.graphs_tuple import shared_sizes
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.prepared import PreparedGraph
@@ -156,8 +156,8 @@ def create_run(config: ConfigDict, resumed: pathlib.Path | None, console: rich.c
         workers=os.cpu_count() or 1,
     )
     tokens = [tokenizers(graph) for graph in graphs]
-    sizes = common_sizes(graphs, tokens) if config.common_bucket else {}
-    prepared = [PreparedGraph.create(graph, t, **sizes) for graph, t in zip(graphs, tokens, strict=True)]
+    sizes = shared_sizes(graphs, tokens)
+    prepared = [PreparedGraph.create(g, t, **size) for g, t, size in zip(graphs, tokens, sizes, strict=True)]
     return Run(
         config=config,
         model=Tofu(ModelConfig(**{**config.model, "operators": tuple(config.model.operators)})),
