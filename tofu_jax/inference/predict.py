@@ -1,12 +1,5 @@
-"""Predictions on one graph: answers to questions, relations between two entities, and the best new facts of all.
+"""Predictions on one graph: answers to questions, relations between two entities, and the best new facts of all."""
 
-What a score is. The model scores every entity for a question; a constant added to all of them changes nothing, for it was
-trained by softmax. To make questions comparable, a score here is the model's minus the log-sum-exp over all candidates that
-are not known to be answers: for those, the log of their share. It orders answers; it is not a probability, see
-`inference.calibration`.
-"""
-
-import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -15,22 +8,19 @@ import numpy as np
 import rich.console
 
 from tofu_jax.errors import DataError
-from tofu_jax.evaluation.ranking import Scorer, checked_scores
+from tofu_jax.evaluation.ranking import Scorer
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph, fact_keys
-from tofu_jax.graphs.known_answers import KnownAnswers
-from tofu_jax.inference.best import BestFacts, best, ranks_of_sorted
+from tofu_jax.inference.asking import SPLITS, Asker, Counter, counted
+from tofu_jax.inference.best import best, ranks_of_sorted
 from tofu_jax.inference.calibration import Calibration
 from tofu_jax.inference.names import Names
+from tofu_jax.inference.new_facts import BestFacts, add_new_facts, num_queries
 from tofu_jax.inference.predictions import Predictions
 from tofu_jax.inference.queries import Query
-from tofu_jax.progress import Progress
 from tofu_jax.shapes import Array, inverse_relation
 
 Known = Literal["mark", "drop"]
 Messages = Literal["train", "all"]
-_SPLITS = ("", "train", "valid", "test")  # by code; a fact of several splits counts for the first
-_BATCH_MIB = 32  # bound on the scores of one batch
-_MOST_QUERIES = 64  # in a batch
 
 
 def message_graph(graph: KnowledgeGraph, messages: Messages) -> KnowledgeGraph:
@@ -67,16 +57,15 @@ class GraphPredictor:
           messages: what the scorer sees, for the results.
         """
         self.graph, self.checkpoint, self.messages = graph, checkpoint, messages
-        self._scorer = scorer
+        self._asker = Asker(graph, scorer)
         self._entities = Names("entity", graph.name, graph.entities, graph.labels)
         self._relations = Names("relation", graph.name, graph.relations, graph.relation_labels)
         self._entity_order, self._relation_order = _order_of(graph.entities), _order_of(graph.relations)
-        self._known = [KnownAnswers.of_graph(graph, (split,)) for split in _SPLITS[1:]]
 
     def hiding(self, split: str) -> "GraphPredictor":
         """The same predictor, to which the facts of a held-out split are not known: they compete like any others."""
         graph = dataclasses.replace(self.graph, **{split: np.zeros((0, 3), np.int32)})
-        return GraphPredictor(graph, self._scorer, self.checkpoint, self.messages)
+        return GraphPredictor(graph, self._asker.scorer, self.checkpoint, self.messages)
 
     def answer(
         self,
@@ -108,12 +97,12 @@ class GraphPredictor:
         ids = np.array([self._ids_of(query) for query in queries], np.int32).reshape(-1, 3)
         of_relations = np.flatnonzero(asked == "relation")
         of_entities = np.flatnonzero(asked != "relation")
-        total = len(of_entities) + len(of_relations) * len(self.graph.relations)
+        total = len(of_entities) + len(of_relations) * self.graph.num_relations
         found: list[tuple[Array, ...]] = [()] * len(queries)
-        with _progress(f"asking {self.graph.name}", total, console) as progress:
-            for query, scores, splits in self._entity_scores(ids, asked, of_entities, progress):
+        with counted(f"asking {self.graph.name}", total, console) as counter:
+            for query, scores, splits in self._entity_scores(ids, asked, of_entities, counter):
                 found[query] = self._select(scores, splits, self._entity_order, k, known)
-            for query, scores, splits in self._relation_scores(ids, of_relations, progress):
+            for query, scores, splits in self._relation_scores(ids, of_relations, counter):
                 found[query] = self._select(scores, splits, self._relation_order, k, known)
         return self._table(ids, asked, found, calibration)
 
@@ -127,15 +116,14 @@ class GraphPredictor:
         """The k best facts that the graph does not hold; see `Pretrained.predict_all`."""
         if k < 1:
             raise DataError(f"k is {k}; give at least 1.")
-        chosen = _positions(self._relations, relations, len(self.graph.relations))
+        chosen = _positions(self._relations, relations, len(self.graph.relations)).tolist()
         from_heads = _positions(self._entities, heads, self.graph.num_entities)
-        # Relation by relation, as the scorer likes it.
-        queries = np.stack([np.tile(from_heads, len(chosen)), np.repeat(chosen, len(from_heads))], axis=1)
         kept = BestFacts(k, self._entity_order, self._relation_order)
-        with _progress(f"all facts of {self.graph.name}", len(queries), console) as progress:
-            for row, scores, splits in self._scored(queries, progress):
-                head, relation = queries[row].tolist()
-                kept.add(head, relation, scores, splits == 0)
+        most = num_queries(self.graph.num_entities, len(from_heads))
+        with counted(f"all facts of {self.graph.name}", len(chosen) * most, console) as counter:
+            for number, relation in enumerate(chosen, start=1):
+                add_new_facts(kept, self._asker, from_heads, relation, counter)
+                counter.reach(number * most)
         facts, scores = kept.result()
         return Predictions.of_facts(
             self.graph,
@@ -160,9 +148,7 @@ class GraphPredictor:
         except DataError as error:
             raise DataError(f"{query.source}: {error}" if query.source else str(error)) from None
 
-    def _entity_scores(
-        self, ids: Array, asked: Array, which: Array, progress: "_Counter"
-    ) -> Iterator[tuple[int, Array, Array]]:
+    def _entity_scores(self, ids: Array, asked: Array, which: Array, counter: Counter) -> Iterator[tuple[int, Array, Array]]:
         """(question, scores [N], splits [N]) of questions for heads and tails."""
         head, relation, tail = ids[which].T
         backward = asked[which] == "head"
@@ -173,49 +159,23 @@ class GraphPredictor:
             ],
             axis=1,
         )
-        for row, scores, splits in self._scored(queries, progress):
+        for row, scores, splits in self._asker.ask(queries, counter):
             yield int(which[row]), scores, splits
 
-    def _relation_scores(self, ids: Array, which: Array, progress: "_Counter") -> Iterator[tuple[int, Array, Array]]:
-        """(question, scores [R/2], splits [R/2]) of questions for relations: the score of the tail under each relation."""
+    def _relation_scores(self, ids: Array, which: Array, counter: Counter) -> Iterator[tuple[int, Array, Array]]:
+        """(question, scores [R/2], splits [R/2]) of questions for relations: the score of the fact with each relation."""
         count = len(self.graph.relations)
-        scores = np.empty((len(which), count))
-        splits = np.empty((len(which), count), np.uint8)
-        queries = np.stack([np.tile(ids[which, 0], count), np.repeat(np.arange(count), len(which))], axis=1)
-        for row, row_scores, row_splits in self._scored(queries, progress):
-            relation, pair = divmod(row, len(which))
-            tail = ids[which[pair], 2]
-            scores[pair, relation], splits[pair, relation] = row_scores[tail], row_splits[tail]
+        scores, splits = np.zeros((len(which), count)), np.zeros((len(which), count), np.uint8)
+        for given, other, first in ((0, 2, 0), (2, 0, count)):  # from the head, then from the tail
+            relations = np.repeat(np.arange(first, first + count), len(which))
+            queries = np.stack([np.tile(ids[which, given], count), relations], axis=1)
+            for row, row_scores, row_splits in self._asker.ask(queries, counter):
+                relation, pair = divmod(row, len(which))
+                answer = ids[which[pair], other]
+                scores[pair, relation] += row_scores[answer]
+                splits[pair, relation] = row_splits[answer]
         for pair, query in enumerate(which.tolist()):
             yield query, scores[pair], splits[pair]
-
-    def _scored(self, queries: Array, progress: "_Counter") -> Iterator[tuple[int, Array, Array]]:
-        """Scores queries in batches.
-
-        Args:
-          queries: int [n, 2] (head, relation), inverses included.
-          progress: told after each batch.
-
-        Yields:
-          row of `queries`, scores float64 [N], and the split of each fact as its code in _SPLITS, uint8 [N].
-        """
-        queries = queries.astype(np.int32)
-        order = np.argsort(queries[:, 1], kind="stable")
-        size = max(1, min(_MOST_QUERIES, int(_BATCH_MIB * 2**20 / (8 * self.graph.num_entities))))
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            batch = checked_scores(self._scorer, queries[rows], self.graph)
-            for row, scores in zip(rows.tolist(), batch, strict=True):
-                splits = self._splits(queries[row])
-                yield row, _comparable(scores.astype(np.float64), splits == 0), splits
-            progress.add(len(rows))
-
-    def _splits(self, query: Array) -> Array:
-        """Code of the split in which each answer stands, uint8 [N], 0 where it is not known."""
-        splits = np.zeros(self.graph.num_entities, np.uint8)
-        for code in range(len(self._known), 0, -1):
-            splits[self._known[code - 1].answers(query[None])[1]] = code
-        return splits
 
     def _select(self, scores: Array, splits: Array, tie_order: Array, k: int, known: Known) -> tuple[Array, ...]:
         """(candidates, scores, ranks, split codes) of the k best."""
@@ -245,16 +205,9 @@ class GraphPredictor:
             asked=tuple(asked[query]),
             score=score,
             rank=rank,
-            known=tuple(_SPLITS[code] for code in splits),
+            known=tuple(SPLITS[code] for code in splits),
             probability=probability,
         )
-
-
-def _comparable(scores: Array, unknown: Array) -> Array:
-    """Scores float64 [N] of one query minus the log-sum-exp over the unknown candidates (over all, if none is unknown)."""
-    competing = scores[unknown] if unknown.any() else scores
-    highest = competing.max()
-    return scores - (highest + np.log(np.exp(competing - highest).sum()))
 
 
 def _order_of(names: Sequence[str]) -> Array:
@@ -269,24 +222,3 @@ def _positions(names: Names, chosen: Sequence[str] | None, count: int) -> Array:
     if chosen is None:
         return np.arange(count)
     return np.array(list(dict.fromkeys(names.position(name) for name in chosen)), np.int64)
-
-
-class _Counter:
-    """Adds up what is done, for a progress display where there is one."""
-
-    def __init__(self, progress: Progress | None):
-        self._progress, self._done = progress, 0
-
-    def add(self, done: int) -> None:
-        self._done += done
-        if self._progress is not None:
-            self._progress.update(self._done)
-
-
-@contextlib.contextmanager
-def _progress(what: str, total: int, console: rich.console.Console | None) -> Iterator[_Counter]:
-    if console is None:
-        yield _Counter(None)
-    else:
-        with Progress(what, total, console) as progress:
-            yield _Counter(progress)

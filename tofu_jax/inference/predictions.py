@@ -37,7 +37,8 @@ class Predictions:
       asked: [n] the part of the fact that was asked for: "head", "relation", "tail", or "fact" where nothing was given.
       head, relation, tail: [n] ids.
       head_label, relation_label, tail_label: [n] names for people.
-      score: float64 [n], higher is likelier; for ranking only.
+      score: float64 [n], higher is likelier; for ranking only. Of a head or a tail: see `inference.asking`. Where the relation
+        or everything was asked for: the sum of the scores of head and tail.
       rank: int64 [n] 1 + the candidates of the question that score higher; equal scores share a rank.
       known: [n] the split in which the fact stands ("train", "valid", "test"), "" where the graph does not hold it.
       probability: float64 [n] from a calibration (`inference.calibration`), NaN where it says nothing; None without one.

@@ -149,7 +149,8 @@ class Pretrained:
     ) -> Predictions:
         """The likeliest relations from a head to a tail; arguments as in `predict`.
 
-        Each relation of the graph is scored with that head, so a pair costs as much as that many questions of `predict`.
+        The fact is scored with each relation of the graph, from both ends, so a pair costs as much as R questions of `predict`
+        (twice the number of relations).
         """
         queries = _side_by_side(head=head, relation=None, tail=tail)
         return self.predictor(graph, messages).answer(queries, k, known)
@@ -166,8 +167,10 @@ class Pretrained:
     ) -> Predictions:
         """The k likeliest facts that stand in no split of the graph.
 
-        Every head is asked for with every relation: N·R/2 questions, each a pass over the whole graph, so this takes hours
-        where N·R/2 is in the millions; choose relations or heads then. Memory does not grow with the questions.
+        Every head is asked about with every relation, and each likely tail is asked back, so that a fact is scored from both
+        ends: N·R/2 to N·R questions, each a pass over the whole graph. That takes hours where N·R is in the hundreds of
+        thousands: choose relations or heads then. Memory does not grow with the questions. A tail that is not among the 64
+        likeliest of its head and relation is not considered.
 
         Args:
           graph: to ask about.
