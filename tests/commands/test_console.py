@@ -43,7 +43,7 @@ def test_the_overview_lists_every_verb_and_imports_nothing_heavy():
     assert (code, errors, heavy) == (0, [], "[]")
     listed = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
     assert sorted(verb for verb, _ in listed) == sorted(verbs())
-    assert all(summary.endswith(".") and len(summary) < 110 for _, summary in listed)
+    assert all(summary.endswith(".") and len(summary) < 120 for _, summary in listed)
     assert {"pretrain", "zero-shot"} <= set(verbs())
 
 

@@ -97,6 +97,10 @@ PLANTED = {
         planted(labels={"e3": "th\x07ree"}),
         *("warning", "unseen characters", 1, {}, [["e3"]]),
     ),
+    "replacement character": (
+        planted(train=[("caf\ufffd", "r", "e9")]),
+        *("warning", "unseen characters", 1, {}, [["caf\ufffd"]]),
+    ),
     "reading direction turned in a relation": (
         planted(relation_labels={"s": "\u202es"}),
         *("warning", "unseen characters", 1, {}, [["s"]]),

@@ -55,6 +55,7 @@ def check_graph(raw: RawGraph) -> GraphCheck:
         facts={split: len(facts.split(split).triples) for split in SPLITS},
         entities=len(raw.entities),
         with_text=int(with_text.sum()),
+        with_description=sum(len(text.strip()) > len(label) for text, label in zip(raw.texts, raw.labels, strict=True)),
         with_image=int(with_image.sum()),
         images=listed,
         missing_images=len(missing),

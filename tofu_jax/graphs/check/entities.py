@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
-from tofu_jax.graphs.check.facts import EXAMPLES, HELD_OUT, SPLITS, Facts, counted, shown
+from tofu_jax.graphs.check.facts import EXAMPLES, HELD_OUT, SPLITS, Facts, amount, counted, shown
 from tofu_jax.graphs.check.findings import Finding
 from tofu_jax.shapes import Array
 
@@ -37,7 +37,6 @@ def unseen_in_train(facts: Facts, degree: Array, with_text: Array, with_image: A
       degree: int64 [N] in train.
       with_text, with_image: bool [N].
     """
-    train = facts.files.get("train", "train")
     known = np.zeros(len(facts.raw.relations), bool)
     known[facts.split("train").triples[:, 1]] = True
     described = with_text | with_image
@@ -46,7 +45,7 @@ def unseen_in_train(facts: Facts, degree: Array, with_text: Array, with_image: A
             facts,
             (degree == 0) & ~described,
             (0, 2),
-            ("error", "unknown entities", f"stand in no fact of {train} and have neither text nor image"),
+            ("error", "unknown entities", ", without text or image"),
             "Nothing can tell them from one another. Correct the names, describe them in entity2text.tsv, or remove the lines "
             "(--keep_unseen_entities ranks them all the same).",
         ),
@@ -54,14 +53,14 @@ def unseen_in_train(facts: Facts, degree: Array, with_text: Array, with_image: A
             facts,
             (degree == 0) & described,
             (0, 2),
-            ("warning", "entities unseen in train", f"stand in no fact of {train}; only text or image tells them apart"),
+            ("warning", "entities unseen in train", "; only text or image tells them apart"),
             "Correct the names if they are misspelt; otherwise expect low ranks, or move a fact of each to train.",
         ),
         *_unseen(
             facts,
             ~known,
             (1,),
-            ("warning", "relations unseen in train", f"stand in no fact of {train}"),
+            ("warning", "relations unseen in train", ""),
             "The model learns a relation from example facts: move some to train, or remove the lines.",
         ),
     ]
@@ -178,7 +177,8 @@ def _unseen(facts: Facts, unseen: Array, columns: tuple[int, ...], finding: tupl
     ids = np.unique(np.concatenate(used))
     ids = ids[unseen[ids]].tolist()
     all_names, named = (facts.raw.relations, facts.relation) if columns == (1,) else (facts.raw.entities, facts.entity)
-    places = ", ".join(f"{len(found):,} in {facts.files[split]}" for split, found in rows.items())
+    names = amount(len(ids), "relation") if columns == (1,) else amount(len(ids), "entity", "entities")
+    places = " and ".join(f"{amount(len(found), 'fact')} of {facts.files[split]}" for split, found in rows.items())
     examples = []
     for split, found in rows.items():
         for row in found[: EXAMPLES - len(examples)]:
@@ -188,7 +188,7 @@ def _unseen(facts: Facts, unseen: Array, columns: tuple[int, ...], finding: tupl
         Finding(
             grade=grade,
             kind=kind,
-            what=f"{len(ids):,} {'relations' if columns == (1,) else 'entities'} {what}. Facts that name them: {places}.",
+            what=f"Not in {facts.files['train']}: {names}, named in {places}{what}.",
             todo=todo,
             count=len(ids),
             examples=examples,
@@ -210,12 +210,12 @@ def _separate_parts(facts: Facts, degree: Array, component: Array, sizes: Array)
         rows[split] = np.flatnonzero((component[head] != component[tail]) & linked[head] & linked[tail])
     held_out = sum(map(len, rows.values()))
     largest = int(sizes[parts].max())
-    across = f" {held_out:,} held-out facts lead from one part to another." if held_out else ""
+    across = f" {amount(held_out, 'held-out fact')} from one part to another." if held_out else ""
     return [
         Finding(
             grade="note",
             kind="separate parts",
-            what=f"The training graph falls into {len(parts):,} parts without a link between them; the largest has "
+            what=f"The training graph falls into {amount(len(parts), 'part')} without a link between them; the largest has "
             f"{counted(largest, int(linked.sum()), 'entities')}.{across}",
             todo="No path leads from one part to another: only text and images can answer such queries.",
             count=len(parts),

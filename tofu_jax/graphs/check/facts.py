@@ -65,11 +65,12 @@ class Facts:
 
     def entity(self, entity: int) -> str:
         """Label of an entity, and its id where that is another."""
-        return _named(self.raw.labels[entity], self.raw.entities[entity])
+        label, name = self.raw.labels[entity], self.raw.entities[entity]
+        return shown(label) if label == name else f"{shown(label)} ({shown(name)})"
 
     def relation(self, relation: int) -> str:
-        """Label of a relation, and its id where that is another."""
-        return _named(self.raw.relation_labels[relation], self.raw.relations[relation])
+        """Label of a relation; ids of relations are long and say the same."""
+        return shown(self.raw.relation_labels[relation])
 
     def first_place_of(self, entity: int) -> str:
         """Where an entity stands first; empty if it stands in no fact."""
@@ -115,14 +116,15 @@ def shown(name: str) -> str:
     return plain if len(plain) <= _LONGEST_NAME else f"{plain[: half - 1]}…{plain[-half:]}"
 
 
+def amount(count: int, one: str, many: str = "") -> str:
+    """A count and what is counted; many: its plural where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def counted(part: int, whole: int, of_what: str) -> str:
     """A count with its share; only all are 100% and only none are 0%."""
     share = "100%" if part == whole else f"{min(max(part / whole, 0.001 * (part > 0)), 0.999):.1%}"
     return f"{part:,} of {whole:,} {of_what} ({share})"
-
-
-def _named(label: str, name: str) -> str:
-    return shown(label) if label == name else f"{shown(label)} ({shown(name)})"
 
 
 def _without_repeats(keys: Array) -> Array:

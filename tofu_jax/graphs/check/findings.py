@@ -69,7 +69,7 @@ class GraphCheck:
       files: split → path.
       facts: split → facts, repeated ones included.
       entities: how many.
-      with_text, with_image: how many entities have one.
+      with_text, with_description, with_image: how many entities have a text, one that says more than their label, an image.
       images, missing_images: distinct image files that are listed, and those of them that are not there.
       findings: the gravest first.
       relations: those with most facts first.
@@ -84,6 +84,7 @@ class GraphCheck:
     facts: dict[str, int]
     entities: int
     with_text: int
+    with_description: int
     with_image: int
     images: int
     missing_images: int

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tofu_jax.graphs.check.facts import EXAMPLES, HELD_OUT, Facts, counted, reverse
+from tofu_jax.graphs.check.facts import EXAMPLES, HELD_OUT, Facts, amount, counted, reverse
 from tofu_jax.graphs.check.findings import Finding, Grade
 from tofu_jax.graphs.check.overlaps import FEWEST_FACTS, MOST, Implication, Overlaps, implications
 from tofu_jax.shapes import Array
@@ -101,7 +101,7 @@ def overlapping_relations(facts: Facts, overlaps: Overlaps, backwards: bool) -> 
         Finding(
             grade="error" if "error" in grades else "warning" if grades else "note",
             kind="inverse relations" if backwards else "duplicate relations",
-            what=f"{len(pairs):,} pair(s) of relations say {same}: {MOST:.0%} or more of the facts of one (and at least "
+            what=f"{amount(len(pairs), 'pair')} of relations say {same}: {MOST:.0%} or more of the facts of one (and at least "
             f"{FEWEST_FACTS}) are facts of the other{how}.{leak}",
             todo="Keep one relation of each pair, or put facts between the same two entities into one split.",
             count=len(pairs),
@@ -124,8 +124,8 @@ def symmetric_relations(facts: Facts, overlaps: Overlaps) -> list[Finding]:
         Finding(
             grade="note",
             kind="symmetric relations",
-            what=f"{len(chosen):,} relation(s) are symmetric: {MOST:.0%} or more of their facts stand in both directions. "
-            f"They hold {counted(count, total, 'facts')}.",
+            what=f"{amount(len(chosen), 'relation')} with {counted(count, total, 'facts')}: symmetric, {MOST:.0%} or more of "
+            "the facts stand in both directions.",
             todo="Nothing, as long as both directions of a fact stand in one split.",
             count=len(chosen),
             examples=[

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
-from tofu_jax.graphs.check.facts import EXAMPLES, Facts, counted, shown
+from tofu_jax.graphs.check.facts import EXAMPLES, Facts, amount, counted, shown
 from tofu_jax.graphs.check.findings import Finding
 
 # Control characters, line breaks of Unicode, zero-width space, marks that turn the direction of writing, byte order marks,
@@ -20,7 +20,7 @@ def odd_names(facts: Facts) -> list[Finding]:
     for kind, is_odd, what, todo in (
         (
             "unseen characters",
-            lambda name: not name.isprintable() and _UNSEEN.search(name) is not None,
+            lambda name: _UNSEEN.search(name) is not None,
             "hold control characters or others that cannot be seen",
             "They are mostly left from an export or a wrong encoding; remove them.",
         ),
@@ -35,15 +35,18 @@ def odd_names(facts: Facts) -> list[Finding]:
         relations = _odd(raw.relations, raw.relation_labels, is_odd)
         if entities or relations:
             ids = [raw.entities[i] for i in entities] + [raw.relations[i] for i in relations]
+            whose = f"{amount(len(entities), 'entity', 'entities')} and {amount(len(relations), 'relation')}"
             findings.append(
                 Finding(
                     grade="warning",
                     kind=kind,
-                    what=f"Names of {len(entities):,} entities and {len(relations):,} relations {what}.",
+                    what=f"Names of {whose} {what}.",
                     todo=todo,
                     count=len(ids),
-                    examples=[_entity_place(facts, i) for i in entities[:EXAMPLES]]
-                    + [facts.relation(i) for i in relations[:EXAMPLES]],
+                    examples=[
+                        *(f"{facts.first_place_of(i)}  {_quoted(raw.entities[i], raw.labels[i])}" for i in entities[:EXAMPLES]),
+                        *(_quoted(raw.relations[i], raw.relation_labels[i]) for i in relations[:EXAMPLES]),
+                    ],
                     names=[[name] for name in ids],
                 )
             )
@@ -79,7 +82,7 @@ def equal_labels(facts: Facts) -> list[Finding]:
                 Finding(
                     grade=grade,
                     kind=kind,
-                    what=f"{counted(count, len(raw.entities), 'entities')} {what}, in {len(chosen):,} group(s).",
+                    what=f"{counted(count, len(raw.entities), 'entities')} {what}, in {amount(len(chosen), 'group')}.",
                     todo=todo,
                     count=count,
                     examples=[
@@ -118,10 +121,8 @@ def _odd(ids: tuple[str, ...], labels: tuple[str, ...], is_odd: Callable[[str], 
     return [i for i, (name, label) in enumerate(zip(ids, labels, strict=True)) if is_odd(name) or is_odd(label)]
 
 
-def _entity_place(facts: Facts, entity: int) -> str:
-    name, label = facts.raw.entities[entity], facts.raw.labels[entity]
-    named = shown(repr(name)) if label == name else f"{shown(repr(label))} ({shown(repr(name))})"
-    return f"{facts.first_place_of(entity)}  {named}".strip()
+def _quoted(name: str, label: str) -> str:
+    return shown(repr(name)) if label == name else f"{shown(repr(label))} ({shown(repr(name))})"
 
 
 def _groups(names: Iterable[str], key: Callable[[str], str]) -> list[list[int]]:

@@ -10,7 +10,7 @@ import rich.table
 import rich.text
 
 from tofu_jax.files import write_whole
-from tofu_jax.graphs.check.facts import shown
+from tofu_jax.graphs.check.facts import amount, shown
 from tofu_jax.graphs.check.findings import GRADES, Finding, GraphCheck, RelationRow
 from tofu_jax.graphs.check.pictures import plot_degrees, plot_relations
 
@@ -68,11 +68,15 @@ def _figures(check: GraphCheck) -> list[str]:
     kinds = [sum(row.cardinality == kind for row in check.relations) for kind in _CARDINALITIES]
     hubs = ", ".join(f"{shown(name)} {degree:,}" for name, degree in check.hubs[:_HUBS])
     parts = sum(count for _, count in check.components)
-    missing = f" ({check.missing_images:,} not there)" if check.missing_images else ""
+    missing = f", {check.missing_images:,} of them not there" if check.missing_images else ""
+
+    def share(count: int) -> str:
+        return f"{count / max(check.entities, 1):.1%}"
+
     return [
         f"{check.entities:,} entities, {len(check.relations):,} relations, {facts} train / valid / test facts",
-        f"text: {check.with_text / max(check.entities, 1):.1%} of the entities; image: "
-        f"{check.with_image / max(check.entities, 1):.1%}, {check.images:,} image files{missing}",
+        f"entities with text: {share(check.with_text)}, with more than a name: {share(check.with_description)}, "
+        f"with images: {share(check.with_image)} ({amount(check.images, 'file')}{missing})",
         f"training facts of an entity: median {_quantile(degrees, 0.5):,}, 99 of 100 have at most {_quantile(degrees, 0.99):,}",
         f"largest: {hubs}",
         f"connected parts of the training graph: {parts:,}"
@@ -123,14 +127,14 @@ def _relation_table(check: GraphCheck) -> rich.table.Table:
     for position, heading in enumerate(_RELATION_HEADINGS):
         grid.add_column(heading, justify="right" if position else "left", overflow="fold", no_wrap=position > 0)
     for row in check.relations[:_RELATIONS]:
-        grid.add_row(*map(rich.text.Text, _cells(row)))
+        grid.add_row(rich.text.Text(shown(row.label)), *_cells(row))
     return grid
 
 
 def _cells(row: RelationRow) -> tuple[str, ...]:
-    name = shown(row.label) if row.label == row.relation else f"{shown(row.label)} ({shown(row.relation)})"
+    """All cells but the name."""
     counts = (f"{count:,}" for count in (row.train, row.valid, row.test))
-    return (name, *counts, f"{row.tails_per_head:.1f}", f"{row.heads_per_tail:.1f}", row.cardinality, f"{row.symmetric:.0%}")
+    return (*counts, f"{row.tails_per_head:.1f}", f"{row.heads_per_tail:.1f}", row.cardinality, f"{row.symmetric:.0%}")
 
 
 def _json(check: GraphCheck) -> bytes:
@@ -154,6 +158,9 @@ def _markdown(check: GraphCheck) -> str:
     lines += ["All places are in check.json.", "", "![Degrees](degrees.png)", "", "![Relations](relations.png)", ""]
     lines += ["## Relations", ""]
     alignment = [":--"] + ["--:"] * (len(_RELATION_HEADINGS) - 1)
-    rows = [_RELATION_HEADINGS, alignment, *map(_cells, check.relations)]
+    rows = [_RELATION_HEADINGS, alignment]
+    for row in check.relations:
+        name = shown(row.label) if row.label == row.relation else f"{shown(row.label)} ({shown(row.relation)})"
+        rows.append((name, *_cells(row)))
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return "\n".join([*lines, ""])
