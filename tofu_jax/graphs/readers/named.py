@@ -45,12 +45,6 @@ class NamedSplit:
             raise DataError(f"{self.source}: no triples; the split is empty.")
 
 
-def column_of(names: Sequence[str]) -> Column:
-    """A column from one name per row."""
-    codes: dict[str, int] = {}
-    return Column(np.array([codes.setdefault(name, len(codes)) for name in names], np.int32), list(codes))
-
-
 def number_names(splits: Sequence[NamedSplit]) -> tuple[tuple[str, ...], tuple[str, ...], list[RawSplit]]:
     """Numbers entities and relations by first appearance: split by split, fact by fact, head before tail.
 

@@ -7,20 +7,22 @@ Literals and links to images are no facts:
 
     label    rdfs:label, skos:prefLabel, schema:name, foaf:name: one, English or without language if there is one; among
              several the property named first here, then the first in the file. So for relations, too.
-    text     rdfs:comment, dcterms:description, schema:description, dbo:abstract, skos:definition: one, chosen likewise; an
-             entity's text is its label and this.
+    text     rdfs:comment, dcterms:description, schema:description, dbo:abstract, skos:definition: one, chosen likewise.
     images   foaf:depiction, foaf:img, schema:image, schema:thumbnailUrl, dbo:thumbnail, and any IRI that ends like an image
              file: the file of the same base name in the nearest folder images/. Where there is none the link is left out.
 
-All other literals are left out. The log tells how many literals and links were.
+Of several files, the first that has a label or a text for an id counts. All other literals are left out; the log tells how many
+they were, and how many links. The line of a fact is that of its object, in Turtle that in which the list of objects ends.
 """
 
+import array
 import contextlib
 import io
 import logging
 import os
 import pathlib
 import urllib.parse
+import xml.sax.saxutils
 import xml.sax.xmlreader
 from collections.abc import Callable, Iterator
 
@@ -34,7 +36,7 @@ from rdflib.plugins.stores.memory import SimpleMemory
 from tofu_jax.errors import DataError
 from tofu_jax.graphs.readers.contents import read_bytes, read_utf8, require_unicode
 from tofu_jax.graphs.readers.descriptions import Descriptions, image_folder
-from tofu_jax.graphs.readers.named import NamedSplit, column_of
+from tofu_jax.graphs.readers.named import Column, NamedSplit
 
 _log = logging.getLogger(__name__)
 
@@ -94,8 +96,9 @@ class _Statements(SimpleMemory):
         super().__init__()
         self.line: Callable[[], int] = lambda: 1  # where the parser is
         self._path = path
-        self._facts: tuple[list[str], list[str], list[str]] = ([], [], [])
-        self._lines: list[int] = []
+        self._names: dict[str, int] = {}
+        self._facts = tuple(array.array("i") for _ in range(3))  # head, relation, tail as positions in the names
+        self._lines = array.array("q")
         self._blank: dict[str, str] = {}
         self._labels: dict[str, tuple[bool, int, str]] = {}
         self._texts: dict[str, tuple[bool, int, str]] = {}
@@ -111,7 +114,7 @@ class _Statements(SimpleMemory):
             self._describe(head, str(relation), tail)
         else:
             for column, term in zip(self._facts, triple, strict=True):
-                column.append(self._name(term))
+                column.append(self._names.setdefault(self._name(term), len(self._names)))
             self._lines.append(self.line())
 
     def triple(self, head: rdflib.term.Node, relation: rdflib.term.Node, tail: rdflib.term.Node) -> None:
@@ -123,24 +126,25 @@ class _Statements(SimpleMemory):
         for name, (_, _, label) in self._labels.items():
             descriptions.labels.setdefault(name, label)
             descriptions.relation_labels.setdefault(name, label)
-        for name in {**self._labels, **self._texts}:
-            parts = (self._labels.get(name), self._texts.get(name))
-            descriptions.texts.setdefault(name, " ".join(part[2] for part in parts if part))
+        for name, (_, _, text) in self._texts.items():
+            descriptions.texts.setdefault(name, text)
         folder = image_folder(self._path.parent)
         files = {file.name for file in os.scandir(folder) if file.is_file()} if folder else set()
         missing = []
         for name, links in self._links.items():
             for link in links:
-                if _base_name(link) in files:
-                    descriptions.images.setdefault(name, []).append(_base_name(link))
-                else:
+                images = descriptions.images.setdefault(name, [])
+                if _base_name(link) not in files:
                     missing.append(link)
+                elif _base_name(link) not in images:
+                    images.append(_base_name(link))
         descriptions.image_root = folder
         if missing:
             _log.warning("%s: %d images are not in images/, the first is %s", self._path, len(missing), missing[0])
         if self._unused:
             _log.info("%s: %d literals that are neither label nor text are left out", self._path, self._unused)
-        return NamedSplit(self._path, *map(column_of, self._facts), np.array(self._lines, np.int64))
+        columns = [Column(np.array(column, np.int32), list(self._names)) for column in self._facts]
+        return NamedSplit(self._path, *columns, np.array(self._lines, np.int64))
 
     @staticmethod
     def _is_image(relation: rdflib.term.Node, tail: rdflib.term.Node) -> bool:
@@ -193,8 +197,40 @@ def _parse_xml(data: bytes, statements: _Statements) -> None:
     source = xml.sax.xmlreader.InputSource(_BASE)
     source.setByteStream(io.BytesIO(data))
     parser = create_parser(source, rdflib.Graph(statements, bind_namespaces="none"))
+    joined = _JoinedText(parser, 10 * len(data) + 2**20)
+    joined.setContentHandler(parser.getContentHandler())
+    joined.setErrorHandler(parser.getErrorHandler())
     statements.line = lambda: parser.getLineNumber()
-    parser.parse(source)
+    joined.parse(source)
+
+
+class _JoinedText(xml.sax.saxutils.XMLFilterBase):
+    """Hands on text in one piece: rdflib adds piece to piece, which takes hours for a text of many lines or entities."""
+
+    def __init__(self, parent: xml.sax.xmlreader.XMLReader, most_characters: int) -> None:
+        super().__init__(parent)
+        self._pieces = io.StringIO()
+        self._left = most_characters
+
+    def characters(self, content: str) -> None:
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError("its entities expand to more than ten times the file")
+        self._pieces.write(content)
+
+    def startElementNS(self, *event: object) -> None:
+        self._hand_on()
+        super().startElementNS(*event)
+
+    def endElementNS(self, *event: object) -> None:
+        self._hand_on()
+        super().endElementNS(*event)
+
+    def _hand_on(self) -> None:
+        text = self._pieces.getvalue()
+        if text:
+            super().characters(text)
+            self._pieces = io.StringIO()
 
 
 @contextlib.contextmanager

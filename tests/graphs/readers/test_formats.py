@@ -29,8 +29,13 @@ WORDS = st.one_of(st.sampled_from(HOSTILE), st.text(min_size=1, max_size=12))
 
 
 @pytest.fixture(params=FORMATS)
-def form(request):
-    return FORMATS[request.param]
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def form(name):
+    return FORMATS[name]
 
 
 def read(form, folder, **more):
@@ -55,9 +60,9 @@ def test_every_format_keeps_repeated_facts_and_lines(form, tmp_path):
     assert raw.train.source == tmp_path / form.train
 
 
-def test_a_broken_line_is_named(form, tmp_path):
+def test_a_broken_line_is_named(name, form, tmp_path):
     files = form.files(FACTS)
-    if "Parquet" in request_name(form):
+    if name == "Parquet":
         files[form.train] = as_parquet([("a", "r", "b"), ("a", "", "b")])
     elif form.train.endswith(".gz"):
         pytest.skip("the packed file has the same reader as the plain one")
@@ -69,15 +74,11 @@ def test_a_broken_line_is_named(form, tmp_path):
         read(form, write_files(tmp_path, files))
 
 
-def request_name(form):
-    return next(name for name, other in FORMATS.items() if other is form)
-
-
 def test_a_missing_file_is_named(form, tmp_path):
     files = form.files(FACTS)
-    name = [name for name in files if "test" in name and name.startswith(form.train.rpartition("/")[0])][-1]
-    del files[name]
-    with pytest.raises(DataError, match=name.rpartition("/")[2].partition(".")[0]):
+    test = [path for path in files if "test" in path and path.startswith(form.train.rpartition("/")[0])][-1]
+    del files[test]
+    with pytest.raises(DataError, match=test.rpartition("/")[2].partition(".")[0]):
         read(form, write_files(tmp_path, files))
 
 
@@ -89,10 +90,10 @@ def test_a_damaged_file_is_named(form, damage, tmp_path):
         read(form, write_files(tmp_path, files))
 
 
-def test_an_unknown_entity_is_named_with_its_line(form, tmp_path):
+def test_an_unknown_entity_is_named_with_its_line(name, form, tmp_path):
     new = ("http://x.org/a", "http://x.org/r", "http://x.org/nobody")
     files = form.files(FACTS | {"test": [*FACTS["test"], new]})
-    if "CoDEx" in request_name(form):
+    if name == "CoDEx":
         pytest.skip("every entity has a text")
     write_files(tmp_path, files)
     with pytest.raises(DataError, match=rf":{form.first_line + 2}: unknown entity 'http://x.org/nobody'"):
