@@ -78,6 +78,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
+    package_data={"tofu_jax": ["pretrained/*"]},
     entry_points={"console_scripts": ["tofu-jax=tofu_jax.__main__:main"]},
     ext_modules=[KERNELS],
     cmdclass={"build_ext": BuildLibrary},

@@ -310,7 +310,7 @@ def model():
     params = jax.tree.map(
         lambda leaf: random.standard_normal(leaf.shape).astype(np.float32) / 2, parameter_shapes(small, CODEBOOKS)
     )
-    return Pretrained(small, params, SameTokens(), 2, "untrained", {})
+    return Pretrained(small, params, SameTokens(), 2, 0, "untrained", {})
 
 
 def test_a_model_predicts(model):

@@ -1,6 +1,6 @@
 """Measure how well a trained model predicts the links of a graph that it has not seen; no training.
 
-    tofu-jax zero-shot --checkpoint=runs/mix --graph=elements
+    tofu-jax zero-shot --graph=elements
     tofu-jax zero-shot --checkpoint=runs/mix --graph=<folder> --split=valid+test --output=<folder>
 
 A folder with inference_graph.txt is evaluated on its inference graph. Files: tofu_jax/graphs/readers/__init__.py.
@@ -12,8 +12,12 @@ from absl import flags
 
 from tofu_jax import launching
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a pre-training run.")
-STEP = flags.DEFINE_integer("step", None, "Checkpoint step; default: the latest.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
+)
+STEP = flags.DEFINE_integer("step", None, "Checkpoint step of a run; default: the latest.")
 GRAPH = flags.DEFINE_string("graph", None, "A folder, or the name of a built-in graph.")
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "valid", "valid+test"], "Which held-out facts to rank.")
 MAX_TRIPLES = flags.DEFINE_integer("max_triples", None, "Rank a fixed sample of so many facts; default: all.", lower_bound=1)
@@ -23,7 +27,7 @@ IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "An .npz of imported im
 MODALITIES = flags.DEFINE_list("modalities", ["structure", "text", "image"], "What the model may see.")
 CONTROLS = flags.DEFINE_bool("controls", True, "Also rank with shuffled and missing modalities and with an untrained model.")
 KEEP_UNSEEN = flags.DEFINE_bool("keep_unseen_entities", False, "Accept held-out entities about which nothing is known.")
-flags.mark_flags_as_required(["checkpoint", "graph"])
+flags.mark_flag_as_required("graph")
 flags.register_validator(
     "modalities",
     lambda names: "structure" in names and set(names) <= {"structure", "text", "image"},

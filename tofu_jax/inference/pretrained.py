@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,21 +15,23 @@ import rich.console
 from tofu_jax.errors import CheckpointError, DataError
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
-from tofu_jax.graphs.prompts import NUM_HOPS
 from tofu_jax.inference.calibration import Calibration
+from tofu_jax.inference.model_folder import write_model
 from tofu_jax.inference.predict import GraphPredictor, Known, Messages, message_graph
 from tofu_jax.inference.predictions import Predictions
 from tofu_jax.inference.queries import Query
 from tofu_jax.inference.scorer import ModelScorer
+from tofu_jax.inference.settings import read_settings
 from tofu_jax.inference.smallest_graph import smallest_inputs
+from tofu_jax.inference.sources import find_model
 from tofu_jax.model.fusion import MODALITIES
-from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.model.tofu import Tofu
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.entity_tokens import EntityTokens
 from tofu_jax.tokens.image import ImageTokenizer, PatchTokenizer
 from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.tokens.tokenizers import NO_IMAGES, Tokenizers
-from tofu_jax.training.checkpoint import check_tree, read_checkpoint
+from tofu_jax.training.checkpoint import Restored, check_tree
 
 Names = str | Sequence[str] | None
 _PREPARED_GRAPHS = 2
@@ -43,6 +46,7 @@ class Pretrained:
       params: its parameters.
       tokenizers: that it was trained with.
       num_examples: M, prompt examples per relation.
+      step: training steps behind the parameters.
       source: where it came from, for reports.
       meta: what the checkpoint says about itself.
     """
@@ -51,6 +55,7 @@ class Pretrained:
     params: Any
     tokenizers: Tokenizers
     num_examples: int
+    step: int
     source: str
     meta: Mapping[str, Any]
 
@@ -181,10 +186,33 @@ class Pretrained:
         """
         return self.predictor(graph, messages).best_facts(k, relations, heads, console)
 
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        licence: str | None = None,
+        figures: Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
+        """Exports the model to a folder that `load_pretrained` reads on any machine: weights, settings and a model card.
+
+        Args:
+          folder: made if it is not there; an older export in it is replaced.
+          name: for the card; by default the name of the folder.
+          licence: of the weights, as the Hugging Face hub spells it ("apache-2.0"); None: not stated.
+          figures: results.json files of evaluations of this model, for the card.
+
+        Raises:
+          DataError: the folder holds something else or cannot be written; or an argument cannot be used.
+          CheckpointError: the checkpoint does not tell what has to be told with a model.
+        """
+        restored = Restored(self.step, self.params, self.tokenizers.codebooks["image"], self.meta)
+        write_model(pathlib.Path(folder), restored, name, licence, figures)
+
     def untrained(self, seed: int = 0) -> "Pretrained":
         """The same model with fresh parameters: the control that shows what training is worth."""
         codebooks = self.tokenizers.codebooks
-        return dataclasses.replace(self, params=initial_params(self.model, codebooks, seed), source="untrained")
+        return dataclasses.replace(self, params=initial_params(self.model, codebooks, seed), step=0, source="untrained")
 
 
 def _side_by_side(**parts: Names) -> list[Query]:
@@ -231,37 +259,30 @@ def _initializer(model: Tofu) -> Callable[..., Any]:
 
 
 def load_pretrained(
-    checkpoint: str | pathlib.Path, step: int | None = None, image_tokens: ImageTokenizer | None = None
+    source: str | os.PathLike[str] | None = None, step: int | None = None, image_tokens: ImageTokenizer | None = None
 ) -> Pretrained:
-    """Loads a model for zero-shot use.
+    """Loads a model for zero-shot use. No code of it is executed, whatever the source.
 
     Args:
-      checkpoint: the folder of a run, or its folder checkpoints/.
-      step: None for the latest.
+      source: None for the model that is shipped with the package, the folder of a run (or its folder checkpoints/), the
+        folder of an exported model, or "owner/name" or "owner/name@revision" for an exported model on the Hugging Face hub.
+        What exists as a folder is never looked up on the hub.
+      step: of a run; None for the latest.
       image_tokens: the tokenizer to use for images where the checkpoint was trained on imported token ids; it must have the
         same codebook. A checkpoint with its own patch codebook needs none.
 
     Raises:
       CheckpointError: no checkpoint, damaged, of another codebook or of other settings than this version knows.
     """
-    restored = read_checkpoint(pathlib.Path(checkpoint), step)
-    meta = restored.meta
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    settings, hops = meta.get("model", {}), meta.get("tokens", {}).get("hops")
-    if set(settings) != known or hops != NUM_HOPS:
-        raise CheckpointError(
-            f"{checkpoint}: made by another version of the model (settings {sorted(settings)}, {hops} hops; "
-            f"this version has {sorted(known)}, {NUM_HOPS} hops). Train again, or install that version."
-        )
-    model = Tofu(ModelConfig(**{**meta["model"], "operators": tuple(meta["model"]["operators"])}))
+    restored, described = find_model(source, step)
+    meta, settings = restored.meta, read_settings(restored.meta, described)
+    model = Tofu(settings.model)
     text = TextTokenizer.load()
     text.codebook.check(meta["codebooks"]["text"]["name"], meta["codebooks"]["text"]["sha256"])
     image = _image_tokenizer(restored.image_codebook, image_tokens)
-    tokenizers = Tokenizers(text, image, meta["tokens"]["text"], meta["tokens"]["image"])
-    expected = parameter_shapes(model, tokenizers.codebooks)
-    check_tree(expected, restored.params)
-    source = f"{pathlib.Path(checkpoint)} step {restored.step}"
-    return Pretrained(model, restored.params, tokenizers, meta["tokens"]["examples"], source, meta)
+    tokenizers = Tokenizers(text, image, settings.num_text_tokens, settings.num_image_tokens)
+    check_tree(parameter_shapes(model, tokenizers.codebooks), restored.params)
+    return Pretrained(model, restored.params, tokenizers, settings.num_examples, restored.step, described, meta)
 
 
 def _image_tokenizer(codebook: Codebook, given: ImageTokenizer | None) -> ImageTokenizer | None:
