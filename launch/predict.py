@@ -1,6 +1,6 @@
 """Predicts facts that a graph lacks, with a model that need not have seen the graph.
 
-    python launch/predict.py --checkpoint=runs/mix --graph=countries --head=France --relation=borders
+    python launch/predict.py --graph=countries --head=France --relation=borders
 
 The same as `tofu-jax predict`.
 """

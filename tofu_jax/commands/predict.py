@@ -1,14 +1,14 @@
 """Predict facts that a graph lacks: tails, heads, relations, or the likeliest facts of all.
 
-    tofu-jax predict --checkpoint=runs/mix --graph=countries --head=France --relation=borders
-    tofu-jax predict --checkpoint=runs/mix --graph=<folder> --tail=French --relation=languages --k=20 --output=top.csv
-    tofu-jax predict --checkpoint=runs/mix --graph=countries --head=France --tail=Spain
-    tofu-jax predict --checkpoint=runs/mix --graph=elements --all --relation=block --output=new.parquet
-    tofu-jax predict --checkpoint=runs/mix --graph=<folder> --queries=questions.tsv --messages=all --output=answers.json
+    tofu-jax predict --graph=countries --head=France --relation=borders
+    tofu-jax predict --graph=<folder or file> --tail=French --relation=speaks --k=20 --output=top.csv
+    tofu-jax predict --graph=countries --head=Brazil --tail=Portuguese
+    tofu-jax predict --graph=elements --all --relation=in_block --output=new.parquet
+    tofu-jax predict --graph=<folder> --queries=questions.tsv --messages=all --output=answers.json
 
 Entities and relations are called by id or label. What is left out is asked for: the tail, the head, or the relation. A file of
 questions has lines of head TAB relation TAB tail, with ? for what is asked. Scores are for ranking only; --calibration adds
-probabilities, fitted to the validation facts of the graph.
+probabilities, fitted to the validation facts of the graph. --all asks everything, which takes hours on large graphs.
 """
 
 import pathlib
@@ -19,9 +19,13 @@ from tofu_jax import launching
 
 FORMATS = {".csv": "to_csv", ".json": "to_json", ".parquet": "to_parquet"}
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run or an exported model; default: the model of the package.")
-STEP = flags.DEFINE_integer("step", None, "Checkpoint step; default: the latest.")
-GRAPH = flags.DEFINE_string("graph", None, "A folder, or the name of a built-in graph.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
+)
+STEP = flags.DEFINE_integer("step", None, "Checkpoint step of a run; default: the latest.")
+GRAPH = flags.DEFINE_string("graph", None, "A folder or file, or the name of a built-in graph.")
 HEAD = flags.DEFINE_multi_string("head", None, "Id or label; repeat the flag to ask about several.")
 RELATION = flags.DEFINE_multi_string("relation", None, "Id or label; with --all it may be repeated.")
 TAIL = flags.DEFINE_multi_string("tail", None, "Id or label; repeat the flag to ask about several.")

@@ -121,7 +121,7 @@ class Pretrained:
         """The likeliest tails of (head, relation, ?), or heads of (?, relation, tail).
 
             model.predict(graph, head="France", relation="borders", k=10)
-            model.predict(graph, tail=["French", "Spanish"], relation="languages")
+            model.predict(graph, tail=["French", "Spanish"], relation="speaks")
 
         Args:
           graph: to ask about; the model need not have seen it.
