@@ -19,6 +19,7 @@ CORE = [
     "huggingface_hub>=2.4,<3",
     "tensorflow-datasets>=4.9.10,<5",
     "array_record>=0.8.6,<0.9",
+    "filelock>=4.2.11,<5",
     "pyarrow>=26,<27",
     "rdflib>=7.6,<8",
     "ml_collections>=1.1,<2",

@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import sys
 import time
 from collections.abc import Callable
 
@@ -24,14 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 import rich.console
 import rich.table
-from absl import app, flags
+from absl import flags
 
+from tofu_jax import launching
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph, fact_keys
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.registry import load_graph
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.inference.scorer import ModelScorer
-from tofu_jax.launching import cache_compilations
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.ops import cpu
 from tofu_jax.ops.edges import Edges, order_by_receiver
@@ -42,7 +43,7 @@ from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
 from tofu_jax.training.step import TrainState, create_train_step, query_arrays, replicate, split_over_devices
 
 OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json and relational.md.")
-GRAPHS = flags.DEFINE_list("graphs", [], "Folders or built-in names; default: a generated graph.")
+GRAPHS = flags.DEFINE_list("graphs", [], "Names of data sets, or folders; default: a generated graph.")
 BATCHES = flags.DEFINE_list("batches", ["8", "32"], "Queries of a call, each with coefficients of its own.")
 WIDTHS = flags.DEFINE_list("widths", ["32", "64"], "Width of a state.")
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds of a measurement.", lower_bound=1)
@@ -253,7 +254,6 @@ def table(title: str, rows: list[dict]) -> rich.table.Table:
 
 
 def main(_) -> None:
-    cache_compilations()
     graphs = [load_graph(name, "training") for name in GRAPHS.value] or [generated_graph()]
     console = rich.console.Console(width=190, record=True)
     results = {"stream_gb_per_s": stream_bandwidth(), "operation": [], "model": [], "scaling": []}
@@ -287,4 +287,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    launching.run(sys.modules[__name__])

@@ -18,7 +18,7 @@ CHECKPOINT = flags.DEFINE_string(
     "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
 )
 STEP = flags.DEFINE_integer("step", None, "Checkpoint step of a run; default: the latest.")
-GRAPH = flags.DEFINE_string("graph", None, "A folder, or the name of a built-in graph.")
+GRAPH = flags.DEFINE_string("graph", None, "The name of a data set, or a folder or file.")
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "valid", "valid+test"], "Which held-out facts to rank.")
 MAX_TRIPLES = flags.DEFINE_integer("max_triples", None, "Rank a fixed sample of so many facts; default: all.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the sample and of the shuffle control.")

@@ -63,7 +63,7 @@ class KnowledgeGraph:
             if len(triples) and ((triples < 0) | (triples >= limit)).any():
                 raise DataError(f"{self.name}: {split} holds ids outside the vocabularies.")
             triples.setflags(write=False)
-        keys = np.sort(fact_keys(self.train))  # a tenth of the time of np.unique
+        keys = np.sort(fact_keys(self.train))  # np.unique hashes instead, which takes ten times as long
         if (keys[1:] == keys[:-1]).any():
             raise DataError(f"{self.name}: train holds a fact twice; keep each fact once.")
 

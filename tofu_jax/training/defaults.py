@@ -7,7 +7,7 @@ def default_config() -> ml_collections.ConfigDict:
     """All fields of an experiment; each can be overridden on the command line (--config.batch.heads=8)."""
     config = ml_collections.ConfigDict()
     config.seed = 0
-    # Training graphs: built-in names, or folders (the training graph of an inductive folder).
+    # Training graphs: names of data sets, or folders; of an inductive one, its training graph.
     config.graphs = ("countries", "emoji")
     # Accepts held-out entities about which nothing is known (`readers`).
     config.keep_unseen_entities = False
@@ -18,7 +18,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.subgraphs = 8
     # A step draws one graph ∝ (number of facts) ** graph_exponent.
     config.graph_exponent = 0.5
-    # Evaluated at the end, never trained on: built-in names or folders.
+    # Evaluated at the end, never trained on: names of data sets, or folders.
     config.zero_shot = ("elements",)
     config.steps = 500
     config.log_every = 1

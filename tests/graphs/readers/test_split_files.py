@@ -168,7 +168,7 @@ def test_mistakes_are_named_with_file_and_line(tmp_path, changes, message):
 def test_missing_folder(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder"):
         read_graph(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"nowhere: neither a built-in graph .*countries.* nor a folder or file"):
+    with pytest.raises(DataError, match=r"nowhere: no such folder or file"):
         load_graph(str(tmp_path / "nowhere"))
 
 
