@@ -324,8 +324,8 @@ def test_a_model_predicts(model):
         facts = model.predict_all(graph, k=5, relations=["r0"], heads=["e1"])
         assert model.tokenizers.calls == 1
         predictor = GraphPredictor(graph, model.scorer(model.prepare(graph)[0]), "untrained")
-        questions = (Query("e1", "r0", None), Query(None, "r0", "e1"), Query("e1", None, "e2"), Query("e1", "r0", None))
-        expected = [predictor.answer([question], 9) for question in questions]
+        questions = (Query("e1", "r0", None), Query(None, "r0", "e1"), Query("e1", None, "e2"))
+        expected = [*(predictor.answer([question], 9) for question in questions), predictor.best_facts(9, ["r0"], ["e1"])]
     for predictions, whole in zip((tails, heads, relations, facts), expected, strict=True):
         scores = dict(zip(facts_of(whole), whole.score, strict=True))
         np.testing.assert_allclose(predictions.score, [scores[fact] for fact in facts_of(predictions)], atol=1e-4)

@@ -38,15 +38,15 @@ class Counter:
 
     def reach(self, done: int) -> None:
         """So many are done in all."""
+        if self._progress is not None and done > self._done:
+            self._progress.update(done)
         self._done = done
-        if self._progress is not None:
-            self._progress.update(self._done)
 
 
 @contextlib.contextmanager
 def counted(what: str, total: int, console: rich.console.Console | None) -> Iterator[Counter]:
-    """Shows how many of `total` queries are done, with the time left, on a console if there is one."""
-    if console is None:
+    """Shows on a console how many of `total` queries are done, with the time left; not where one batch is all."""
+    if console is None or total <= _MOST_QUERIES:
         yield Counter()
     else:
         with Progress(what, total, console) as progress:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import rich.console
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from tofu_jax.errors import DataError
 from tofu_jax.evaluation.ranking import sample_triples
@@ -108,6 +107,8 @@ def calibrate(
     Raises:
       DataError: the graph has too few validation facts, or the model finds too few of them.
     """
+    from sklearn.linear_model import LogisticRegression  # here, since it takes a second and few predictions need it
+
     graph = predictor.graph
     facts = sample_triples(graph.valid, max_facts, seed)
     questions = sorted({question for h, r, t in facts.tolist() for question in ((h, r, -1), (-1, r, t))})

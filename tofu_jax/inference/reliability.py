@@ -5,8 +5,6 @@ import io
 from typing import Self
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from tofu_jax.shapes import Array
 
@@ -50,6 +48,9 @@ class Reliability:
 
 def plot_reliability(reliability: Reliability, title: str) -> bytes:
     """Draws share against probability, and how many predictions stand behind each point; returns a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, since few predictions need a picture
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5, 5), dpi=150, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
