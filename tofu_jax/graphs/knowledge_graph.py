@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 
 import numpy as np
@@ -68,6 +69,21 @@ class KnowledgeGraph:
         if (keys[1:] == keys[:-1]).any():
             raise DataError(f"{self.name}: train holds a fact twice; keep each fact once.")
 
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str]) -> "KnowledgeGraph":
+        """Reads a folder of facts, texts and images; layouts and errors: `graphs.readers`, which has more options."""
+        return _read(folder)
+
+    @classmethod
+    def from_rdf(cls, file: str | os.PathLike[str]) -> "KnowledgeGraph":
+        """Reads a file of N-Triples, Turtle or RDF/XML, all of it as message graph; see `graphs.readers`."""
+        return _read(file)
+
+    @classmethod
+    def from_parquet(cls, file: str | os.PathLike[str]) -> "KnowledgeGraph":
+        """Reads a Parquet file of three columns of text, all of it as message graph; see `graphs.readers`."""
+        return _read(file)
+
     @property
     def num_entities(self) -> int:
         """N."""
@@ -107,6 +123,12 @@ class KnowledgeGraph:
             f"{len(self.train):,} / {len(self.valid):,} / {len(self.test):,} train/valid/test facts, "
             f"text {texts / self.num_entities:.0%}, image {images / self.num_entities:.0%}"
         )
+
+
+def _read(path: str | os.PathLike[str]) -> KnowledgeGraph:
+    from tofu_jax.graphs.readers import read_graph  # here, since readers make graphs
+
+    return read_graph(path)
 
 
 def directed(triples: Array, num_relations: int) -> tuple[Array, Array, Array]:

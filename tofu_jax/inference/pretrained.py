@@ -9,10 +9,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import rich.console
 
+from tofu_jax.errors import DataError
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.inference.calibration import Calibration
 from tofu_jax.inference.model_folder import write_model
+from tofu_jax.inference.predict import GraphPredictor, Known, Messages, message_graph
+from tofu_jax.inference.predictions import Predictions
+from tofu_jax.inference.queries import Query
 from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.inference.settings import read_settings
 from tofu_jax.inference.smallest_graph import smallest_inputs
@@ -25,6 +31,9 @@ from tofu_jax.tokens.image import ImageTokenizer
 from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.tokens.tokenizers import Tokenizers, image_tokenizer_of
 from tofu_jax.training.checkpoint import Restored, check_tree
+
+Names = str | Sequence[str] | None
+_PREPARED_GRAPHS = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,6 +80,111 @@ class Pretrained:
         """Scores queries on a prepared graph."""
         return ModelScorer(self.model, self.params, self.codebooks, graph, self.num_examples)
 
+    def predictor(
+        self, graph: KnowledgeGraph, messages: Messages = "train", modalities: tuple[str, ...] = MODALITIES
+    ) -> GraphPredictor:
+        """Answers questions about a graph.
+
+        The first call for a graph prepares it (seconds for a graph of the size of FB15k-237); the last two stay prepared, as
+        long as this model lives.
+
+        Args:
+          graph: to ask about.
+          messages: which of its facts the model sees, "train" or "all"; see `predict.message_graph`.
+          modalities: which of `fusion.MODALITIES` the model may see beside structure.
+        """
+        key = (graph, messages, modalities)
+        if key not in self._predictors:
+            while len(self._predictors) >= _PREPARED_GRAPHS:
+                del self._predictors[next(iter(self._predictors))]
+            prepared, _ = self.prepare(message_graph(graph, messages), modalities)
+            self._predictors[key] = GraphPredictor(graph, self.scorer(prepared), self.source, messages)
+        return self._predictors[key]
+
+    @functools.cached_property
+    def _predictors(self) -> dict[tuple, GraphPredictor]:
+        return {}
+
+    def predict(
+        self,
+        graph: KnowledgeGraph,
+        *,
+        relation: Names,
+        head: Names = None,
+        tail: Names = None,
+        k: int = 10,
+        known: Known = "mark",
+        messages: Messages = "train",
+        calibration: Calibration | None = None,
+    ) -> Predictions:
+        """The likeliest tails of (head, relation, ?), or heads of (?, relation, tail).
+
+            model.predict(graph, head="France", relation="borders", k=10)
+            model.predict(graph, tail=["French", "Spanish"], relation="speaks")
+
+        Args:
+          graph: to ask about; the model need not have seen it.
+          relation, head, tail: ids or labels; give the head or the tail. Lists ask one question for each item, those of equal
+            length side by side; a single name goes with every item.
+          k: answers to a question.
+          known: "mark" says of each answer in which split the graph holds it already; "drop" leaves such answers out.
+          messages: "train" shows the model the training facts only, as in an evaluation, and leaves held-out facts to be
+            predicted; "all" shows it every fact of the graph, which is best for finding new ones.
+          calibration: of this model on this graph (`calibration.calibrate`): adds probabilities.
+
+        Returns:
+          A table. Scores are for ranking only.
+
+        Raises:
+          DataError: a name is unknown or ambiguous, or an option is none.
+        """
+        queries = _side_by_side(head=head, relation=relation, tail=tail)
+        return self.predictor(graph, messages).answer(queries, k, known, calibration)
+
+    def predict_relation(
+        self,
+        graph: KnowledgeGraph,
+        *,
+        head: Names,
+        tail: Names,
+        k: int = 10,
+        known: Known = "mark",
+        messages: Messages = "train",
+    ) -> Predictions:
+        """The likeliest relations from a head to a tail; arguments as in `predict`.
+
+        The fact is scored with each relation of the graph, from both ends, so a pair costs as much as R questions of `predict`
+        (twice the number of relations).
+        """
+        queries = _side_by_side(head=head, relation=None, tail=tail)
+        return self.predictor(graph, messages).answer(queries, k, known)
+
+    def predict_all(
+        self,
+        graph: KnowledgeGraph,
+        *,
+        k: int = 100,
+        relations: Sequence[str] | None = None,
+        heads: Sequence[str] | None = None,
+        messages: Messages = "train",
+        console: rich.console.Console | None = None,
+    ) -> Predictions:
+        """The k likeliest facts that stand in no split of the graph.
+
+        Every head is asked about with every relation, and each likely tail is asked back, so that a fact is scored from both
+        ends: N·R/2 to N·R questions, each a pass over the whole graph. That takes hours where N·R is in the hundreds of
+        thousands: choose relations or heads then. Memory does not grow with the questions. A tail that is not among the 64
+        likeliest of its head and relation is not considered.
+
+        Args:
+          graph: to ask about.
+          k: facts to return.
+          relations, heads: ids or labels to ask about; None for all.
+          messages: as in `predict`.
+          console: to show progress on, with the time left.
+        """
+        return self.predictor(graph, messages).best_facts(k, relations, heads, console)
+
     def save_pretrained(
         self,
         folder: str | os.PathLike[str],
@@ -98,6 +212,16 @@ class Pretrained:
         """The same model with fresh parameters: the control that shows what training is worth."""
         codebooks = self.tokenizers.codebooks
         return dataclasses.replace(self, params=initial_params(self.model, codebooks, seed), step=0, source="untrained")
+
+
+def _side_by_side(**parts: Names) -> list[Query]:
+    """One question for each place of the lists; single names (and None) go with every place."""
+    lengths = {name: len(part) for name, part in parts.items() if part is not None and not isinstance(part, str)}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"Lists of names must be of one length, got {lengths}.")
+    count = next(iter(lengths.values()), 1)
+    columns = ([part] * count if part is None or isinstance(part, str) else part for part in parts.values())
+    return [Query(*names) for names in zip(*columns, strict=True)]
 
 
 def device_codebooks(codebooks: Mapping[str, Codebook]) -> dict[str, jax.Array]:
