@@ -202,6 +202,20 @@ def test_ids_out_of_range_are_an_error_not_a_crash(field, position, value, messa
         value_and_gradients(with_backend("cpu"), (*values, edges), np.ones_like(values[0]))
 
 
+@pytest.mark.skipif(not cpu.available(), reason="the C++ library was not built")
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("owner", RELATIONS, "out of order or range"), ("edge", -1, "no edge of relation"), ("edge", 65, "no edge of relation")],
+)
+def test_wrong_rows_are_an_error_not_a_crash(field, value, message):
+    *values, edges = random_inputs(64, 1, np.float32)
+    rows = {name: values.copy() for name, values in edges.relation_rows._asdict().items()}
+    rows[field].flat[0] = value
+    edges = edges._replace(relation_rows=edges.relation_rows._replace(**rows))
+    with pytest.raises(Exception, match=message):
+        value_and_gradients(with_backend("cpu"), (*values, edges), np.ones_like(values[0]))
+
+
 def test_the_environment_chooses_the_backend(monkeypatch):
     monkeypatch.setenv("TOFU_JAX_BACKEND", "reference")
     assert active_backend() == "reference"

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from tofu_jax.ops.edges import Edges
 
 _TARGETS = ("tofu_relational_sum", "tofu_relational_sum_gradient", "tofu_update", "tofu_update_gradient")
-_MOST_PARTS = 4
 
 
 @functools.cache
@@ -59,16 +58,8 @@ def forward(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax
 
 def backward(states, present, scale, swap_scale, bias, edges: Edges, gradient) -> tuple[jax.Array, ...]:
     """Gradients for states, scale, swap_scale and bias."""
-    num_relations, num_queries, width = scale.shape
-    # Coefficients are summed in parts, one task each. Their number depends on nothing but shapes, so neither does the result;
-    # it is bounded, so that parts stay small beside the edges' own traffic.
-    edges_per_part = 12 * num_relations / max(states.shape[2], 1)
-    num_parts = int(min(max(len(edges.senders) / edges_per_part, 1), _MOST_PARTS))
-    parts_type = jnp.promote_types(states.dtype, jnp.float32)
-    results = (
-        jax.ShapeDtypeStruct(states.shape, states.dtype),
-        jax.ShapeDtypeStruct((num_parts, num_relations, 3, num_queries, width), parts_type),
+    results = tuple(jax.ShapeDtypeStruct(values.shape, values.dtype) for values in (states, scale, swap_scale, bias))
+    rows = (values.astype(jnp.int32) for values in edges.relation_rows)
+    return tuple(
+        jax.ffi.ffi_call(_TARGETS[1], results)(states, present, scale, swap_scale, gradient, *_arguments(edges), *rows)
     )
-    call = jax.ffi.ffi_call(_TARGETS[1], results)
-    d_states, parts = call(states, present, scale, swap_scale, gradient, *_arguments(edges))
-    return d_states, *jnp.moveaxis(parts.sum(axis=0), 1, 0).astype(scale.dtype)

@@ -4,6 +4,11 @@
 // Letters as in tofu_jax/ops/relational.py: states x [N, Q, H, d], coefficients A, C, bias [R, Q, d], present p [N, Q, H].
 // A task is a block of rows (receivers forward, senders backward) times a range of queries.
 
+template <class S>
+inline void Prefetch(const S* from, int64_t count) {
+  for (int64_t j = 0; j < std::min(count, kPrefetch); j += 64 / sizeof(S)) __builtin_prefetch(from + j);
+}
+
 // Sums messages into the receivers [first, last) for the queries [q_first, q_last).
 //
 // The edges of a receiver come sorted by relation, and A, C and bias are the same within a run of one relation, so a run is
@@ -22,10 +27,7 @@ void ForwardRows(const Forward<S>& a, const LiveEdges& live, int64_t first, int6
       int64_t stop = run + 1;
       while (stop < end && stop - run < kRun && live.relation[stop] == r) ++stop;
       for (int64_t e = stop; e < std::min<int64_t>(stop + kAhead, live.start[last]); ++e) {
-        const S* next = a.states + (live.other[e] * columns + q_first * heads) * d;
-        for (int64_t j = 0; j < std::min<int64_t>((q_last - q_first) * heads * d, kPrefetch); j += 64 / sizeof(S)) {
-          __builtin_prefetch(next + j);
-        }
+        Prefetch(a.states + (live.other[e] * columns + q_first * heads) * d, (q_last - q_first) * heads * d);
       }
       for (int64_t q = q_first; q < q_last; ++q) {
         const S *scale = a.scale + (r * a.size.queries + q) * d, *swap = a.swap_scale + (r * a.size.queries + q) * d,
@@ -63,17 +65,12 @@ void ForwardRows(const Forward<S>& a, const LiveEdges& live, int64_t first, int6
   }
 }
 
-// Gradients for the senders [first, last) and the queries [q_first, q_last). With G the sum of the gradients over a run of
-// edges of one sender and relation: dx += p (A G + swap(C G)), dA += p x G, dC += p swap(x) G, dbias += p G.
+// Gradients of the states of the senders [first, last) for the queries [q_first, q_last): with G the sum of the gradients over
+// a run of edges of one sender and relation, dx += p (A G + swap(C G)).
 template <class S, int D>
-void BackwardRows(const Backward<S>& a, const LiveEdges& live, typename Storage<S>::Acc* partial, int64_t first, int64_t last,
-                  int64_t q_first, int64_t q_last) {
+void BackwardRows(const Backward<S>& a, const LiveEdges& live, int64_t first, int64_t last, int64_t q_first, int64_t q_last) {
   using Acc = typename Storage<S>::Acc;
   const int64_t d = D ? D : a.size.width, half = d / 2, heads = a.size.heads, columns = a.size.queries * heads;
-  const int64_t plane = a.size.queries * d;  // one of dA, dC, dbias of one relation
-  for (int64_t r = 0; r < 3 * a.size.relations; ++r) {
-    std::fill_n(partial + r * plane + q_first * d, (q_last - q_first) * d, Acc(0));
-  }
   std::vector<Acc> row((q_last - q_first) * heads * d), scratch(d);
   for (int64_t s = first; s < last; ++s) {
     std::fill(row.begin(), row.end(), Acc(0));
@@ -83,14 +80,10 @@ void BackwardRows(const Backward<S>& a, const LiveEdges& live, typename Storage<
       int64_t stop = run + 1;
       while (stop < end && stop - run < kRun && live.relation[stop] == r) ++stop;
       for (int64_t e = stop; e < std::min<int64_t>(stop + kAhead, live.start[last]); ++e) {
-        const S* next = a.gradient + (live.other[e] * columns + q_first * heads) * d;
-        for (int64_t j = 0; j < std::min<int64_t>((q_last - q_first) * heads * d, kPrefetch); j += 64 / sizeof(S)) {
-          __builtin_prefetch(next + j);
-        }
+        Prefetch(a.gradient + (live.other[e] * columns + q_first * heads) * d, (q_last - q_first) * heads * d);
       }
       for (int64_t q = q_first; q < q_last; ++q) {
         const S *scale = a.scale + (r * a.size.queries + q) * d, *swap = a.swap_scale + (r * a.size.queries + q) * d;
-        Acc *d_scale = partial + (3 * r) * plane + q * d, *d_swap = d_scale + plane, *d_bias = d_swap + plane;
         for (int64_t h = 0; h < heads; ++h) {
           const int64_t column = q * heads + h;
           const Acc p = Load(a.present[from + column]);
@@ -102,26 +95,52 @@ void BackwardRows(const Backward<S>& a, const LiveEdges& live, typename Storage<
             const S* gradient = a.gradient + (live.other[e] * columns + column) * d;
             for (int64_t j = 0; j < d; ++j) g[j] += Load(gradient[j]);
           }
-          for (int64_t j = 0; j < d; ++j) g[j] *= p;
-          const S* x = a.states + (from + column) * d;
           Acc* out = row.data() + ((q - q_first) * heads + h) * d;
-          for (int64_t j = 0; j < half; ++j) {
-            out[j] += Load(scale[j]) * g[j] + Load(swap[j + half]) * g[j + half];
-            d_swap[j] += Load(x[j + half]) * g[j];
-          }
-          for (int64_t j = half; j < d; ++j) {
-            out[j] += Load(scale[j]) * g[j] + Load(swap[j - half]) * g[j - half];
-            d_swap[j] += Load(x[j - half]) * g[j];
-          }
-          for (int64_t j = 0; j < d; ++j) {
-            d_scale[j] += Load(x[j]) * g[j];
-            d_bias[j] += g[j];
-          }
+          for (int64_t j = 0; j < half; ++j) out[j] += p * (Load(scale[j]) * g[j] + Load(swap[j + half]) * g[j + half]);
+          for (int64_t j = half; j < d; ++j) out[j] += p * (Load(scale[j]) * g[j] + Load(swap[j - half]) * g[j - half]);
         }
       }
       run = stop;
     }
     for (size_t j = 0; j < row.size(); ++j) Store(a.d_states + (from + q_first * heads) * d + j, row[j]);
+  }
+}
+
+// Adds to sums [3, q_last - q_first, d] the gradients dA += p x G, dC += p swap(x) G and dbias += p G of edges of one relation,
+// G being the gradient at the receiver. `ends` holds (sender, receiver) of each edge.
+template <class S, int D>
+void AddCoefficients(const Backward<S>& a, const Ends* ends, int64_t count, int64_t q_first, int64_t q_last,
+                     typename Storage<S>::Acc* sums) {
+  using Acc = typename Storage<S>::Acc;
+  const int64_t d = D ? D : a.size.width, half = d / 2, heads = a.size.heads, columns = a.size.queries * heads;
+  const int64_t plane = (q_last - q_first) * d;
+  for (int64_t q = q_first; q < q_last; ++q) {
+    Acc fixed[D ? 3 * D : 1];
+    Acc* to = sums + (q - q_first) * d;
+    Acc *d_scale = D ? fixed : to, *d_swap = D ? fixed + D : to + plane, *d_bias = D ? fixed + 2 * D : to + 2 * plane;
+    if (D) {
+      for (int64_t j = 0; j < d; ++j) d_scale[j] = to[j], d_swap[j] = to[plane + j], d_bias[j] = to[2 * plane + j];
+    }
+    for (int64_t e = 0; e < count; ++e) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t sender = ends[e].sender * columns + q * heads + h;
+        const Acc p = Load(a.present[sender]);
+        if (p == Acc(0)) continue;
+        const S *x = a.states + sender * d, *g = a.gradient + (ends[e].receiver * columns + q * heads + h) * d;
+        for (int64_t j = 0; j < d; ++j) {
+          const Acc received = p * Load(g[j]);
+          d_bias[j] += received;
+          d_scale[j] += Load(x[j]) * received;
+        }
+        for (int64_t j = 0; j < half; ++j) {
+          d_swap[j] += Load(x[j + half]) * (p * Load(g[j]));
+          d_swap[j + half] += Load(x[j]) * (p * Load(g[j + half]));
+        }
+      }
+    }
+    if (D) {
+      for (int64_t j = 0; j < d; ++j) to[j] = d_scale[j], to[plane + j] = d_swap[j], to[2 * plane + j] = d_bias[j];
+    }
   }
 }
 
@@ -136,12 +155,22 @@ void ForwardTask(const Forward<S>& a, const LiveEdges& live, int64_t first, int6
 }
 
 template <class S>
-void BackwardTask(const Backward<S>& a, const LiveEdges& live, typename Storage<S>::Acc* partial, int64_t first, int64_t last,
-                  int64_t q_first, int64_t q_last) {
+void BackwardTask(const Backward<S>& a, const LiveEdges& live, int64_t first, int64_t last, int64_t q_first, int64_t q_last) {
   switch (a.size.width) {
-    case 16: return BackwardRows<S, 16>(a, live, partial, first, last, q_first, q_last);
-    case 32: return BackwardRows<S, 32>(a, live, partial, first, last, q_first, q_last);
-    case 64: return BackwardRows<S, 64>(a, live, partial, first, last, q_first, q_last);
-    default: return BackwardRows<S, 0>(a, live, partial, first, last, q_first, q_last);
+    case 16: return BackwardRows<S, 16>(a, live, first, last, q_first, q_last);
+    case 32: return BackwardRows<S, 32>(a, live, first, last, q_first, q_last);
+    case 64: return BackwardRows<S, 64>(a, live, first, last, q_first, q_last);
+    default: return BackwardRows<S, 0>(a, live, first, last, q_first, q_last);
+  }
+}
+
+template <class S>
+void CoefficientsTask(const Backward<S>& a, const Ends* ends, int64_t count, int64_t q_first, int64_t q_last,
+                      typename Storage<S>::Acc* sums) {
+  switch (a.size.width) {
+    case 16: return AddCoefficients<S, 16>(a, ends, count, q_first, q_last, sums);
+    case 32: return AddCoefficients<S, 32>(a, ends, count, q_first, q_last, sums);
+    case 64: return AddCoefficients<S, 64>(a, ends, count, q_first, q_last, sums);
+    default: return AddCoefficients<S, 0>(a, ends, count, q_first, q_last, sums);
   }
 }
