@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve", "torch", "yaml"}
+UNPICKLERS = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve", "yaml"}
+TORCH_LOADERS = {"torch.load", "torch.jit.load", "torch.hub.load"}  # its tensors themselves are harmless
 EXECUTORS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -16,6 +17,8 @@ def loads_code(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             yield from ((node.lineno, module) for module in modules if module.split(".")[0] in UNPICKLERS)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "torch":
+                yield from ((node.lineno, alias.name) for alias in node.names if alias.name in ("load", "hub", "jit"))
         elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             pickles = [word.value for word in node.keywords if word.arg == "allow_pickle"]
@@ -23,6 +26,8 @@ def loads_code(tree):
                 yield node.lineno, name
             elif any(not isinstance(value, ast.Constant) or value.value is not False for value in pickles):
                 yield node.lineno, "allow_pickle"
+            elif ast.unparse(node.func) in TORCH_LOADERS:
+                yield node.lineno, ast.unparse(node.func)
             # NumPy's default is safe, but has to be said, so that nobody has to know.
             elif ast.unparse(node.func) in ("np.load", "numpy.load", "jnp.load") and not pickles:
                 yield node.lineno, "np.load"
@@ -40,6 +45,7 @@ def test_nothing_executes_what_a_file_holds():
     [
         "import pickle",
         "from torch import load",
+        "torch.load(path, weights_only=True)",
         "import numpy.random, yaml",
         "eval('1')",
         "exec(text)",

@@ -10,6 +10,7 @@ import pytest
 from raw_graphs import clean_facts, clean_texts
 
 from tofu_jax.graphs.check import check_graph
+from tofu_jax.graphs.readers.tables import TableOptions
 from tofu_jax.graphs.registry import load_raw
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -72,3 +73,16 @@ def test_the_known_defects_of_db15k():
     check = check_graph(load_raw(str(DB15K)))
     counts = {tuple(finding.lines): finding.count for finding in check.findings if finding.kind == "fact in two splits"}
     assert counts == {("valid.txt", "train.txt"): 8719, ("test.txt", "valid.txt"): 824}
+
+
+def test_columns_in_another_order(tmp_path):
+    table = tmp_path / "capitals.csv"
+    table.write_text("city,country,what\nParis,France,capital\nRome,Italy,capital\n")
+    graph = load_raw(str(table), options=TableOptions(("tail", "head", "relation"), header=True))
+    assert graph.entities == ("France", "Paris", "Italy", "Rome")
+    code, out, errors = run(table, "--columns=tail,head,relation", "--header")
+    assert (code, errors) == (0, "")
+    assert "capital" in out and "city" not in out
+    code, _, errors = run("countries", "--columns=tail,head,relation")
+    assert code == 1
+    assert errors.startswith("error: countries: columns and header describe tables of facts")

@@ -14,8 +14,10 @@ import pathlib
 from absl import flags
 
 from tofu_jax import launching
+from tofu_jax.command_flags import TableFlags
 
 OUTPUT = flags.DEFINE_string("output", None, "Folder for check.json (all places), check.md, degrees.png and relations.png.")
+TABLES = TableFlags()
 PART = flags.DEFINE_enum(
     "part", None, ["training", "inference"], "Which graph of an inductive folder; default: the inference graph if there is one."
 )
@@ -28,7 +30,7 @@ def main(argv) -> int:
     from tofu_jax.graphs.check.report import print_check, write_check
     from tofu_jax.graphs.registry import load_raw
 
-    check = check_graph(load_raw(name, PART.value))
+    check = check_graph(load_raw(name, PART.value, TABLES.options()))
     console = launching.console()
     print_check(check, console)
     if OUTPUT.value:

@@ -16,16 +16,11 @@ import pathlib
 from absl import app, flags
 
 from tofu_jax import launching
+from tofu_jax.command_flags import GraphFlags, ModelFlags
 
 FORMATS = {".csv": "to_csv", ".json": "to_json", ".parquet": "to_parquet"}
 
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    None,
-    "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
-)
-STEP = flags.DEFINE_integer("step", None, "Checkpoint step of a run; default: the latest.")
-GRAPH = flags.DEFINE_string("graph", None, "A folder or file, or the name of a built-in graph.")
+GRAPH, MODEL = GraphFlags(keep_unseen_entities=True), ModelFlags()
 HEAD = flags.DEFINE_multi_string("head", None, "Id or label; repeat the flag to ask about several.")
 RELATION = flags.DEFINE_multi_string("relation", None, "Id or label; with --all it may be repeated.")
 TAIL = flags.DEFINE_multi_string("tail", None, "Id or label; repeat the flag to ask about several.")
@@ -38,14 +33,6 @@ MESSAGES = flags.DEFINE_enum(
 )
 OUTPUT = flags.DEFINE_string("output", None, f"A file to write, ending in {', '.join(FORMATS)}.")
 CALIBRATION = flags.DEFINE_string("calibration", None, "Folder of a calibration, which is made if it is not there.")
-IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "Image token ids: see `tofu-jax tokenize --help`.")
-MODALITIES = flags.DEFINE_list("modalities", ["structure", "text", "image"], "What the model may see.")
-flags.mark_flag_as_required("graph")
-flags.register_validator(
-    "modalities",
-    lambda names: "structure" in names and set(names) <= {"structure", "text", "image"},
-    "must hold structure, and may add text and image",
-)
 flags.register_validator(
     "output", lambda path: path is None or pathlib.Path(path).suffix in FORMATS, f"must end in {', '.join(FORMATS)}"
 )
@@ -55,20 +42,14 @@ def main(argv) -> None:
     launching.arguments(argv)
     _check_question()
 
-    from tofu_jax.graphs.registry import load_graph
-    from tofu_jax.inference.pretrained import load_pretrained
     from tofu_jax.ops.relational import describe_backend
-    from tofu_jax.tokens.precomputed import open_image_tokenizer
 
     console = launching.console()
     queries = _queries()
-    graph = load_graph(GRAPH.value, keep_unseen_entities=True)
+    graph = GRAPH.load()
     console.print(graph.summary(), highlight=False, soft_wrap=True)
     console.print(describe_backend(), highlight=False)
-    image_tokens = open_image_tokenizer(IMAGE_TOKENS.value, [graph.name]) if IMAGE_TOKENS.value else None
-    pretrained = load_pretrained(CHECKPOINT.value, STEP.value, image_tokens)
-    modalities = tuple(name for name in MODALITIES.value if name != "structure")
-    predictor = pretrained.predictor(graph, MESSAGES.value, modalities)
+    predictor = MODEL.load(graph).predictor(graph, MESSAGES.value, MODEL.modalities)
     if ALL.value:
         predictions = predictor.best_facts(K.value, RELATION.value, HEAD.value, console)
     else:

@@ -16,8 +16,9 @@ copy of MyGO's repository with tokens/<graph>-visual.json and tokens/visual.npy,
 from absl import flags
 
 from tofu_jax import launching
+from tofu_jax.command_flags import GraphFlags
 
-GRAPH = flags.DEFINE_string("graph", None, "The name of a data set, or a folder or file.")
+GRAPH = GraphFlags()
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write; what is unfinished lies in <output>.partial.")
 PART = flags.DEFINE_enum("part", None, ["training", "inference"], "Of an inductive folder; default: inference.")
 IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "Image token ids or their tokenizer, see above.")
@@ -26,20 +27,18 @@ IMAGE_CODES = flags.DEFINE_integer("image_codes", 1024, "Size of a codebook that
 NUM_TEXT_TOKENS = flags.DEFINE_integer("num_text_tokens", None, "Per entity; default: the checkpoint's, or 8.", lower_bound=1)
 NUM_IMAGE_TOKENS = flags.DEFINE_integer("num_image_tokens", None, "Per entity; default: the checkpoint's, or 8.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of a codebook that is learned.")
-KEEP_UNSEEN = flags.DEFINE_bool("keep_unseen_entities", False, "Accept held-out entities about which nothing is known.")
-flags.mark_flags_as_required(["graph", "output"])
+flags.mark_flag_as_required("output")
 
 
 def main(argv) -> None:
     launching.arguments(argv)
 
-    from tofu_jax.graphs.registry import load_graph
     from tofu_jax.tokens.data_set import PatchFit, tokenize_data_set
     from tofu_jax.tokens.picture_pool import available_cores
     from tofu_jax.tokens.tokenizers import image_tokenizer_of, open_image_tokenizer
 
     console, workers = launching.console(), available_cores()
-    graph = load_graph(GRAPH.value, PART.value, keep_unseen_entities=KEEP_UNSEEN.value)
+    graph = GRAPH.load(PART.value)
     console.print(graph.summary(), highlight=False, soft_wrap=True)
     num_text_tokens = num_image_tokens = 8
     image = open_image_tokenizer(IMAGE_TOKENS.value, [graph.name], workers) if IMAGE_TOKENS.value else None
@@ -58,5 +57,5 @@ def main(argv) -> None:
         console,
         NUM_TEXT_TOKENS.value or num_text_tokens,
         NUM_IMAGE_TOKENS.value or num_image_tokens,
-        provenance={"graph": GRAPH.value, "part": PART.value},
+        provenance={"graph": GRAPH.name, "part": PART.value},
     )

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -70,9 +71,16 @@ class KnowledgeGraph:
             raise DataError(f"{self.name}: train holds a fact twice; keep each fact once.")
 
     @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str]) -> "KnowledgeGraph":
-        """Reads a folder of facts, texts and images; layouts and errors: `graphs.readers`, which has more options."""
-        return _read(folder)
+    def from_folder(
+        cls, folder: str | os.PathLike[str], columns: Sequence[str] | None = None, header: bool | None = None
+    ) -> "KnowledgeGraph":
+        """Reads a folder of facts, texts and images; layouts and errors: `graphs.readers`.
+
+        Args:
+          folder: to read.
+          columns, header: of tables that differ from head, relation, tail: `readers.tables.TableOptions`.
+        """
+        return _read(folder, columns, header)
 
     @classmethod
     def from_rdf(cls, file: str | os.PathLike[str]) -> "KnowledgeGraph":
@@ -125,10 +133,11 @@ class KnowledgeGraph:
         )
 
 
-def _read(path: str | os.PathLike[str]) -> KnowledgeGraph:
+def _read(path: str | os.PathLike[str], columns: Sequence[str] | None = None, header: bool | None = None) -> KnowledgeGraph:
     from tofu_jax.graphs.readers import read_graph  # here, since readers make graphs
+    from tofu_jax.graphs.readers.tables import TRIPLE, TableOptions
 
-    return read_graph(path)
+    return read_graph(path, options=TableOptions(tuple(columns or TRIPLE), header))
 
 
 def directed(triples: Array, num_relations: int) -> tuple[Array, Array, Array]:

@@ -10,9 +10,12 @@ from tofu_jax.graphs.datasets.store import is_stored, open_graph
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.raw import RawGraph, raw_of
 from tofu_jax.graphs.readers import Part, read_graph, read_raw
+from tofu_jax.graphs.readers.tables import TableOptions
 
 
-def load_graph(name: str, part: Part | None = None, keep_unseen_entities: bool = False) -> KnowledgeGraph:
+def load_graph(
+    name: str, part: Part | None = None, keep_unseen_entities: bool = False, options: TableOptions | None = None
+) -> KnowledgeGraph:
     """Loads a graph.
 
     Args:
@@ -21,24 +24,37 @@ def load_graph(name: str, part: Part | None = None, keep_unseen_entities: bool =
         if there is one: a folder of a data set's name is reached as ./name.
       part: see `load_dataset` and `readers.read_graph`; stored graphs have one part.
       keep_unseen_entities: see `readers.read_graph`; data sets keep them, stored graphs have been read.
+      options: where head, relation and tail stand in tables; None where they stand in this order.
 
     Raises:
       DataError: there is no such graph, or its files cannot be used.
     """
     if name in DATASETS:
+        _refuse_options(name, options)
         return load_dataset(name, part)
     path = _existing(name)
-    return open_graph(path) if is_stored(path) else read_graph(path, part, keep_unseen_entities)
+    if is_stored(path):
+        _refuse_options(name, options)
+        return open_graph(path)
+    return read_graph(path, part, keep_unseen_entities, options or TableOptions())
 
 
-def load_raw(name: str, part: Part | None = None) -> RawGraph:
+def load_raw(name: str, part: Part | None = None, options: TableOptions | None = None) -> RawGraph:
     """Loads a graph as it stands in its files, nothing repaired; arguments and errors as of `load_graph`."""
-    if name in BUILTIN_GRAPHS:
-        return raw_of(load_builtin(name))
     if name in DATASETS:
-        return read_raw(source_folder(name), part)
+        _refuse_options(name, options)
+        return raw_of(load_builtin(name)) if name in BUILTIN_GRAPHS else read_raw(source_folder(name), part)
     path = _existing(name)
-    return raw_of(open_graph(path)) if is_stored(path) else read_raw(path, part)
+    if is_stored(path):
+        _refuse_options(name, options)
+        return raw_of(open_graph(path))
+    return read_raw(path, part, options or TableOptions())
+
+
+def _refuse_options(name: str, options: TableOptions | None) -> None:
+    """Raises where a layout of tables was given for what is no table."""
+    if options is not None:
+        raise DataError(f"{name}: columns and header describe tables of facts; this is a data set whose layout is known.")
 
 
 def _existing(name: str) -> pathlib.Path:
