@@ -76,6 +76,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
+    entry_points={"console_scripts": ["tofu-jax=tofu_jax.__main__:main"]},
     ext_modules=[KERNELS],
     cmdclass={"build_ext": BuildLibrary},
     setup_requires=[JAXLIB],

@@ -1,6 +1,6 @@
 """Errors that a user can act on: each message says what is wrong, where, and what to do.
 
-Launch scripts print these without a traceback and exit with code 1; anything else is a bug and keeps its traceback.
+Commands print these without a traceback and exit with code 1; anything else is a bug and keeps its traceback.
 """
 
 

@@ -1,43 +1,108 @@
-"""What every launch script does around its one call: errors for people, a compilation cache, a console."""
+"""What every command does around its one call: flags, help, errors for people, a compilation cache, a console."""
 
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+import textwrap
+import types
+from collections.abc import Sequence
 
-import jax
 import rich.console
-from absl import app, logging
+from absl import app, flags, logging
 
 from tofu_jax.errors import TofuError
 
+_HELP = {"-h", "-help", "--help"}
+_WIDTH = 100
 
-def run(main: Callable) -> None:
-    """Runs `main` under absl; an error that the user can act on is printed without a traceback, exit code 1."""
 
-    def guarded(argv) -> None:
+def run(command: types.ModuleType) -> None:
+    """Runs a command with the arguments of this process (`sys.argv`), and exits with its code.
+
+    The code is what `main` returns (None: 0), 1 for an error that the user can act on, and 2 for a command line that cannot
+    be understood; either is printed in a line or two, without a traceback.
+
+    Args:
+      command: a module of `tofu_jax.commands`.
+    """
+    if _HELP & set(sys.argv[1:]):
+        print(_help(command))
+        return
+    cache_compilations()
+    try:
+        argv = _parse_flags()
         logging.set_verbosity(logging.ERROR)  # Orbax tells each of its steps otherwise
-        cache_compilations()
-        try:
-            main(argv)
-        except TofuError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+        code = command.main(argv)
+    except (flags.Error, app.UsageError) as error:
+        print(f"error: {error}\n`{sys.argv[0]} --help` shows examples and flags.", file=sys.stderr)
+        code = 2
+    except TofuError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    sys.exit(code)
 
-    app.run(guarded)
+
+def arguments(argv: Sequence[str], *names: str) -> list[str]:
+    """The arguments of a command that are no flags.
+
+    Args:
+      argv: what `main` was called with: the program and those arguments.
+      names: what they are, for the message.
+
+    Raises:
+      UsageError: there are more or fewer.
+    """
+    given = list(argv[1:])
+    if len(given) != len(names):
+        wanted = " ".join(f"<{name}>" for name in names) or "nothing but flags"
+        raise app.UsageError(f"expected {wanted}, got {' '.join(map(repr, given)) or 'nothing'}.")
+    return given
 
 
 def console() -> rich.console.Console:
     """The terminal, or plain text of 100 columns where there is none."""
     terminal = rich.console.Console()
-    return terminal if terminal.is_terminal else rich.console.Console(width=100)
+    return terminal if terminal.is_terminal else rich.console.Console(width=_WIDTH)
 
 
 def cache_compilations() -> None:
-    """Keeps compiled programs in the user's cache folder, so that a second run starts at once.
+    """Keeps compiled programs in the user's cache folder, so that a second run starts at once; call before JAX is imported.
 
     JAX_COMPILATION_CACHE_DIR names another folder; an empty value turns the cache off.
     """
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tofu_jax" / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tofu_jax" / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+
+
+def _parse_flags() -> list[str]:
+    """Sets the flags; returns the program and what is no flag, which may stand before, between and after flags."""
+    flags.FLAGS.set_gnu_getopt()
+    try:
+        return flags.FLAGS(sys.argv)
+    except AttributeError as error:
+        unknown = error.args[0] if error.args else None
+        if isinstance(unknown, KeyError):  # how ml_collections answers to a mistyped --config.<field>
+            raise flags.Error(f"the configuration has no field {unknown.args[0]}") from error
+        raise
+
+
+def _help(command: types.ModuleType) -> str:
+    """The docstring of a command and its own flags, in the order in which they are defined; none of absl's."""
+    flags.FLAGS.mark_as_parsed()
+    lines = [command.__doc__.strip(), "", "flags:"]
+    for flag in flags.FLAGS.flags_by_module_dict().get(command.__name__, []):
+        form = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=<…>"
+        default = "" if flag.default is None else f" Default: {flag.default_as_str.strip(chr(39))}."
+        lines.append(f"  {form}{'  (required)' if _is_required(flag) else ''}")
+        lines += textwrap.wrap(flag.help + default, _WIDTH, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _is_required(flag: flags.Flag) -> bool:
+    """Whether the default does not pass the flag's own validators."""
+    try:
+        for validator in flag.validators:
+            validator.verify(flags.FLAGS)
+    except flags.ValidationError:
+        return True
+    return False

@@ -27,10 +27,9 @@ INDUCTIVE = {
 # Several calls in one process, since each process costs seconds: prints the exit code and stderr of each.
 MANY_CALLS = """
 import contextlib, io, json, sys
-sys.path.insert(0, "launch")
-import zero_shot
 from absl import flags
 from tofu_jax import launching
+from tofu_jax.commands import zero_shot
 
 outcomes = []
 for arguments in json.loads(sys.argv[1]):
@@ -39,7 +38,7 @@ for arguments in json.loads(sys.argv[1]):
     code, errors = None, io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         try:
-            launching.run(zero_shot.main)
+            launching.run(zero_shot)
         except SystemExit as stop:
             code = stop.code
     outcomes.append((code, errors.getvalue()))
