@@ -13,7 +13,7 @@ from absl import flags
 from tofu_jax import launching
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a pre-training run.")
-STEP = flags.DEFINE_integer("step", None, "Checkpoint step; default: the latest.")
+STEP = flags.DEFINE_string("step", "latest", "Checkpoint step: a number, latest, or best (by held-out facts of its graphs).")
 GRAPH = flags.DEFINE_string("graph", None, "A folder, or the name of a built-in graph.")
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "valid", "valid+test"], "Which held-out facts to rank.")
 MAX_TRIPLES = flags.DEFINE_integer("max_triples", None, "Rank a fixed sample of so many facts; default: all.", lower_bound=1)
@@ -39,13 +39,14 @@ def main(argv) -> None:
     from tofu_jax.inference.pretrained import load_pretrained
     from tofu_jax.ops.relational import describe_backend
     from tofu_jax.tokens.image import PrecomputedTokens
+    from tofu_jax.training.checkpoint import parse_step
 
     console = launching.console()
     graph = load_graph(GRAPH.value, keep_unseen_entities=KEEP_UNSEEN.value)
     console.print(graph.summary(), highlight=False, soft_wrap=True)
     console.print(describe_backend(), highlight=False)
     image_tokens = PrecomputedTokens.from_npz(IMAGE_TOKENS.value) if IMAGE_TOKENS.value else None
-    pretrained = load_pretrained(CHECKPOINT.value, STEP.value, image_tokens)
+    pretrained = load_pretrained(CHECKPOINT.value, parse_step(STEP.value), image_tokens)
     evaluate_and_report(
         pretrained,
         graph,

@@ -23,7 +23,7 @@ from tofu_jax.tokens.entity_tokens import EntityTokens
 from tofu_jax.tokens.image import ImageTokenizer, PatchTokenizer
 from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.tokens.tokenizers import NO_IMAGES, Tokenizers
-from tofu_jax.training.checkpoint import check_tree, read_checkpoint
+from tofu_jax.training.checkpoint import Step, check_tree, read_checkpoint
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,13 +108,13 @@ def _initializer(model: Tofu) -> Callable[..., Any]:
 
 
 def load_pretrained(
-    checkpoint: str | pathlib.Path, step: int | None = None, image_tokens: ImageTokenizer | None = None
+    checkpoint: str | pathlib.Path, step: Step = None, image_tokens: ImageTokenizer | None = None
 ) -> Pretrained:
     """Loads a model for zero-shot use.
 
     Args:
       checkpoint: the folder of a run, or its folder checkpoints/.
-      step: None for the latest.
+      step: a number, "best", or None for the latest.
       image_tokens: the tokenizer to use for images where the checkpoint was trained on imported token ids; it must have the
         same codebook. A checkpoint with its own patch codebook needs none.
 
