@@ -89,7 +89,7 @@ def test_two_runs_are_bit_equal(config, console, uninterrupted, saved, metrics, 
 @pytest.mark.parametrize(
     ("stop", "every", "steps"),
     [
-        (10, 7, 12),  # between two checkpoints: three steps are trained again, and stand in the metrics once
+        (9, 7, 12),  # between two checkpoints: two steps are trained again, and stand in the metrics once
         *(pytest.param(stop, stop, 20, marks=pytest.mark.slow) for stop in (1, 7, 13)),
     ],
 )
@@ -120,8 +120,10 @@ def test_killed_run_resumes(config, config_file, console, uninterrupted, saved, 
         file.write('{"step": 6, "lo')
     pretrain(config, tmp_path, console)
     check_same_run(tmp_path, 12, uninterrupted, saved, metrics)
-    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert names == ["11", "12"], "temporary folders of the killed run are left over"
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    _, lines, _ = uninterrupted(12)
+    best = max((line for line in lines if "valid_mrr" in line), key=lambda line: line["valid_mrr"])["step"]
+    assert names == {"11", "12", str(best), "valid_mrr.json"}, "temporary folders of the killed run are left over"
 
 
 def test_another_configuration_is_refused(config, console, uninterrupted):

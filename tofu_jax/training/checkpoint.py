@@ -211,7 +211,8 @@ def read_checkpoint(folder: pathlib.Path, step: Step = None) -> Restored:
         meta = {name: value for name, value in items["meta"].items() if name != "sha256"}
         params = jax.tree.map(np.asarray, items["params"])
         codebook = Codebook(meta["codebooks"]["image"]["name"], np.asarray(items["image_codebook"]["vectors"]))
-        codebook.check(meta["codebooks"]["image"]["name"], meta["codebooks"]["image"]["sha256"])
+        if codebook.sha256 != meta["codebooks"]["image"]["sha256"]:
+            raise ValueError("the image codebook is not the one that was saved")
     return Restored(step, params, codebook, meta)
 
 

@@ -113,12 +113,12 @@ def _train(run, state, first, store, writer, watch, profiler, stop, console) -> 
     """
     config, graphs = run.config, run.mixture.graphs
     train_step = create_train_step(run.model, run.optimizer, config.batch.accumulate)
-    state = replicate(state)
-    largest = largest_graph(graphs)
-    arguments = step_arguments(run, run.mixture.batch(first, largest))
-    with watch.phase("compiling"):
-        console.print(check_memory(train_step, (state, *arguments), graphs[largest]), highlight=False, soft_wrap=True)
-    compiled = {_shapes(arguments)}
+    state, compiled = replicate(state), set()
+    if first < config.steps:
+        with watch.phase("compiling"):
+            arguments = step_arguments(run, run.mixture.batch(first, largest := largest_graph(graphs)))
+            console.print(check_memory(train_step, (state, *arguments), graphs[largest]), highlight=False, soft_wrap=True)
+        compiled.add(_shapes(arguments))
     with Progress("training", config.steps, console, first) as progress:
         for step in range(first, config.steps + 1):
             store.check_saves()

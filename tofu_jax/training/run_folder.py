@@ -12,12 +12,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tofu_jax.errors import CheckpointError, TrainingError
 from tofu_jax.files import write_whole
+from tofu_jax.training.event_file import EventFile
 
 _MOST_NAMED = 8  # graphs that a picture can tell apart
 _FAINT = {"color": "0.8", "linewidth": 0.8}
@@ -126,7 +126,7 @@ class MetricsWriter:
         with writing_to(self._folder):
             write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
             self._file = path.open("a", encoding="utf-8")
-            self._events = tensorboardX.SummaryWriter(str(folder.folder / "tensorboard"), purge_step=done_steps + 1)
+            self._events = EventFile(folder.folder / "tensorboard", done_steps + 1)
 
     def write(self, step: int, values: Mapping[str, float | str]) -> None:
         """Writes one line; numbers go to TensorBoard too.
@@ -140,16 +140,15 @@ class MetricsWriter:
         with writing_to(self._folder):
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
             self._file.flush()
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self._events.add_scalar(name, value, step)
+            self._events.write(step, {name: value for name, value in values.items() if not isinstance(value, str)})
 
     def close(self) -> None:
         """Flushes and closes both."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # what could not be written has been reported by `write`
-                self._file.close()
-            self._events.close()
+        if self._file is None:
+            return
+        for file in (self._file, self._events):
+            with contextlib.suppress(OSError):  # a full disk is reported by `write`
+                file.close()
 
 
 def _as_json(value: float | str) -> float | str:

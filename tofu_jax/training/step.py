@@ -129,7 +129,8 @@ def create_train_step(
 
 def replicate(state: TrainState) -> TrainState:
     """Copies a state to every local device (leading device axis)."""
-    stacked = jax.tree.map(lambda x: jnp.stack([x] * jax.local_device_count()), state)
+    # From the host: what a checkpoint restores is bound to one device.
+    stacked = jax.tree.map(lambda x: np.stack([np.asarray(x)] * jax.local_device_count()), state)
     # Laid out as a step returns it; otherwise the second step would be compiled once more.
     return jax.pmap(lambda x: x, axis_name=AXIS)(stacked)
 
