@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 import rich.console
 from jax.experimental.compilation_cache import compilation_cache
+from making import quick_compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = '''"""A model so small that a run takes seconds."""
@@ -52,7 +53,8 @@ def compiled(tmp_path_factory):
     before = jax.config.jax_compilation_cache_dir
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", folder)
-    yield folder
+    with quick_compilation():
+        yield folder
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", before)
 
@@ -98,7 +100,12 @@ def in_new_process(compiled):
     """in_new_process(code, *arguments, **environment): runs Python code in a process of its own, returns it completed."""
 
     def run(code, *arguments, **environment):
-        settings = {"JAX_COMPILATION_CACHE_DIR": compiled, "PYTHONPATH": str(ROOT / "tests")}
+        # As in this process, so that the compiled programs are the same.
+        settings = {
+            "JAX_COMPILATION_CACHE_DIR": compiled,
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
+        }
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(
             command, cwd=ROOT, env=os.environ | settings | environment, capture_output=True, text=True, timeout=300

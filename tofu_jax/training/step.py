@@ -1,5 +1,6 @@
 """One training step: pure, pmapped over devices, queries split among them, gradients summed across."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -88,6 +89,7 @@ def batch_loss(model: Tofu, params, codebooks, graph: jraph.GraphsTuple, edge_ma
     return link_loss(scores, reached, described, queries.answers, queries.candidates)
 
 
+@functools.cache  # so that a second run in one process does not compile again
 def create_train_step(
     model: Tofu, optimizer: optax.GradientTransformation, parts: int = 1
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
@@ -114,7 +116,7 @@ def create_train_step(
 
         nothing = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state.params))
         in_parts = jax.tree.map(lambda values: values.reshape(parts, -1, *values.shape[1:]), queries)
-        sums, _ = jax.lax.scan(add, nothing, in_parts)
+        sums, _ = jax.lax.scan(add, nothing, in_parts, unroll=parts == 1)  # one part needs no loop, which compiles longer
         (total, counted), gradients = jax.lax.psum(sums, AXIS)
         # Divided by the count over all devices and parts: the gradient of the mean over the whole batch.
         loss, gradients = jax.tree.map(lambda value: value / jnp.maximum(counted, 1), (total, gradients))
@@ -127,12 +129,15 @@ def create_train_step(
     return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, None, None, None, 0), donate_argnums=0)
 
 
+# Gives arrays the layout in which a step returns them; otherwise the second step would be compiled once more.
+_laid_out = jax.pmap(lambda x: x, axis_name=AXIS)
+
+
 def replicate(state: TrainState) -> TrainState:
     """Copies a state to every local device (leading device axis)."""
     # From the host: what a checkpoint restores is bound to one device.
     stacked = jax.tree.map(lambda x: np.stack([np.asarray(x)] * jax.local_device_count()), state)
-    # Laid out as a step returns it; otherwise the second step would be compiled once more.
-    return jax.pmap(lambda x: x, axis_name=AXIS)(stacked)
+    return _laid_out(stacked)
 
 
 def unreplicate(tree):
