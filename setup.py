@@ -19,6 +19,9 @@ CORE = [
     "huggingface_hub>=2.4,<3",
     "tensorflow-datasets>=4.9.10,<5",
     "array_record>=0.8.6,<0.9",
+    "filelock>=4.2.11,<5",
+    "pyarrow>=26,<27",
+    "rdflib>=7.6,<8",
     "ml_collections>=1.1,<2",
     "absl-py>=2.5.1,<3",
     "numpy>=2.4,<3",
@@ -44,6 +47,8 @@ TEST = [
     "ruff>=0.17.6,<0.18",
 ]
 
+# For the image tokenizer "emu3" (tofu_jax/tokens/emu3.py).
+IMAGES = ["torch>=2.14,<3"]
 # What the benchmarks compare with, where it is installed.
 BENCHMARK = ["torch>=2.14,<3"]
 
@@ -76,10 +81,11 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
+    package_data={"tofu_jax": ["pretrained/*"]},
     entry_points={"console_scripts": ["tofu-jax=tofu_jax.__main__:main"]},
     ext_modules=[KERNELS],
     cmdclass={"build_ext": BuildLibrary},
     setup_requires=[JAXLIB],
     install_requires=CORE + BUILT_IN_GRAPHS,
-    extras_require={"test": TEST, "benchmark": BENCHMARK},
+    extras_require={"test": TEST, "images": IMAGES, "benchmark": BENCHMARK},
 )

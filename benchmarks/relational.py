@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import sys
 import time
 from collections.abc import Callable
 
@@ -24,25 +25,25 @@ import jax.numpy as jnp
 import numpy as np
 import rich.console
 import rich.table
-from absl import app, flags
+from absl import flags
 
+from tofu_jax import launching
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph, fact_keys
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.registry import load_graph
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.inference.scorer import ModelScorer
-from tofu_jax.launching import cache_compilations
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.ops import cpu
 from tofu_jax.ops.edges import Edges, order_by_receiver
-from tofu_jax.ops.relational import BACKENDS, relational_sum
+from tofu_jax.ops.relational import BACKENDS, active_backend, relational_sum
 from tofu_jax.tokens.tokenizers import NO_IMAGES, fit_tokenizers
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
 from tofu_jax.training.step import TrainState, create_train_step, query_arrays, replicate, split_over_devices
 
 OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json and relational.md.")
-GRAPHS = flags.DEFINE_list("graphs", [], "Folders or built-in names; default: a generated graph.")
+GRAPHS = flags.DEFINE_list("graphs", [], "Names of data sets, or folders; default: a generated graph.")
 BATCHES = flags.DEFINE_list("batches", ["8", "32"], "Queries of a call, each with coefficients of its own.")
 WIDTHS = flags.DEFINE_list("widths", ["32", "64"], "Width of a state.")
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds of a measurement.", lower_bound=1)
@@ -116,8 +117,15 @@ def torch_functions(values: list[np.ndarray], gradient: np.ndarray, edges: Edges
     return {"forward": without_gradient, "forward+backward": both}
 
 
-def time_operation(graph: KnowledgeGraph, batch: int, width: int) -> list[dict]:
-    """One row for each implementation, forward and forward + backward."""
+def usable_backends() -> list[str]:
+    """Backends that can be timed on this machine."""
+    on_cpu = jax.default_backend() == "cpu"
+    usable = {"cpu": on_cpu and cpu.available(), "pallas": not on_cpu}  # the others anywhere
+    return [name for name in BACKENDS if usable.get(name, True)]
+
+
+def time_operation(graph: KnowledgeGraph, batch: int, width: int, names: list[str], with_torch: bool) -> list[dict]:
+    """One row for each backend of `names`, forward and forward + backward."""
     edges = edges_of(graph)
     random = np.random.default_rng(0)
 
@@ -128,9 +136,6 @@ def time_operation(graph: KnowledgeGraph, batch: int, width: int) -> list[dict]:
     states, gradient = draw(2, num_entities, batch, 1, width)
     coefficients = draw(3, num_relations, batch, width)
     present = jnp.ones((num_entities, batch, 1))
-    on_cpu = jax.default_backend() == "cpu"
-    usable = {"cpu": on_cpu and cpu.available(), "pallas": not on_cpu}  # the others anywhere
-    names = [name for name in BACKENDS if usable.get(name, True)]
     rows = []
 
     def forward(backend, edges, states, *coefficients):
@@ -148,7 +153,7 @@ def time_operation(graph: KnowledgeGraph, batch: int, width: int) -> list[dict]:
         functions = {
             name: lambda program=program: program(*arguments) for name, program in compiled.items() if fits(memory[name])
         }
-        if importlib.util.find_spec("torch") and fits(6 * messages):
+        if with_torch and importlib.util.find_spec("torch") and fits(6 * messages):
             values = [states[:, :, 0], *coefficients]
             functions["torch index_add_"] = torch_functions(values, gradient[:, :, 0], edges)[what]
         times = interleaved(functions)
@@ -167,7 +172,9 @@ def time_operation(graph: KnowledgeGraph, batch: int, width: int) -> list[dict]:
                     "times_reference": times["reference"] / milliseconds if "reference" in times else None,
                     "times_torch": times["torch index_add_"] / milliseconds if "torch index_add_" in times else None,
                     "temporary_mib": memory[name] / 2**20 if name in memory else None,
-                    "reference_memory": memory["reference"] / max(memory[name], 1) if name in memory else None,
+                    "reference_memory": memory["reference"] / max(memory[name], 1)
+                    if {name, "reference"} <= memory.keys()
+                    else None,
                     "gb_per_s": least / milliseconds / 1e6,
                 }
             )
@@ -230,8 +237,7 @@ def time_sizes() -> tuple[list[dict], float]:
     rows = []
     for divisor in (16, 8, 4, 2, 1):
         graph = generated_graph(272_115 // divisor, 14_505 // divisor)
-        backend = "cpu" if cpu.available() else "xla"
-        row = next(r for r in time_operation(graph, 8, 32) if r["implementation"] == backend and r["direction"] == "forward")
+        row = time_operation(graph, 8, 32, [active_backend()], with_torch=False)[0]
         rows.append({"edges": row["edges"], "ms_per_query": row["ms"] / 8})
     edges, times = (np.log([row[key] for row in rows]) for key in ("edges", "ms_per_query"))
     return rows, float(np.polyfit(edges, times, 1)[0])
@@ -248,7 +254,6 @@ def table(title: str, rows: list[dict]) -> rich.table.Table:
 
 
 def main(_) -> None:
-    cache_compilations()
     graphs = [load_graph(name, "training") for name in GRAPHS.value] or [generated_graph()]
     console = rich.console.Console(width=190, record=True)
     results = {"stream_gb_per_s": stream_bandwidth(), "operation": [], "model": [], "scaling": []}
@@ -257,24 +262,29 @@ def main(_) -> None:
         f"{results['stream_gb_per_s']:.1f} GB/s",
         highlight=False,
     )
+
+    def show(title: str, rows: list[dict]) -> None:
+        console.print(table(title, rows))
+        if OUTPUT.value:
+            folder = pathlib.Path(OUTPUT.value)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "results.json").write_text(json.dumps(results, indent=1))
+            (folder / "relational.md").write_text(console.export_text(clear=False))
+
     for graph in graphs:
         for batch in map(int, BATCHES.value):
             for width in map(int, WIDTHS.value):
-                rows = time_operation(graph, batch, width)
+                rows = time_operation(graph, batch, width, usable_backends(), with_torch=True)
                 results["operation"] += rows
-                console.print(table(f"{graph.summary()}: B = {batch}, d = {width}", rows))
+                show(f"{graph.summary()}: B = {batch}, d = {width}", rows)
         if MODEL.value:
-            results["model"] += time_model(graph)
-            console.print(table(f"{graph.name}: the whole model", results["model"][-2:]))
+            rows = time_model(graph)
+            results["model"] += rows
+            show(f"{graph.name}: the whole model", rows)
     if SCALING.value:
         results["scaling"], results["exponent"] = time_sizes()
-        console.print(table(f"cost against size: exponent {results['exponent']:.2f}", results["scaling"]))
-    if OUTPUT.value:
-        folder = pathlib.Path(OUTPUT.value)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps(results, indent=1))
-        (folder / "relational.md").write_text(console.export_text())
+        show(f"cost against size: exponent {results['exponent']:.2f}", results["scaling"])
 
 
 if __name__ == "__main__":
-    app.run(main)
+    launching.run(sys.modules[__name__])

@@ -16,7 +16,6 @@ def get_config() -> ml_collections.ConfigDict:
     """The experiment; all fields: tofu_jax/training/defaults.py."""
     config = default_config()
     config.graphs = ("countries", "emoji")
-    config.common_bucket = True
     config.zero_shot = ("elements",)
     config.steps = 300
     config.evaluate_every = 150

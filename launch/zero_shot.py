@@ -3,7 +3,7 @@
     python launch/zero_shot.py --checkpoint=runs/mix --graph=elements
     python launch/zero_shot.py --checkpoint=runs/mix --graph=<folder> --split=valid+test --output=<folder>
 
-A folder with inference_graph.txt is evaluated on its inference graph. Files: tofu_jax/graphs/readers.py.
+A folder with inference_graph.txt is evaluated on its inference graph. Files: tofu_jax/graphs/readers/__init__.py.
 The same as `tofu-jax zero-shot`.
 """
 

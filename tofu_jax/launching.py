@@ -1,7 +1,6 @@
 """What every command does around its one call: flags, help, errors for people, a compilation cache, a console."""
 
 import os
-import pathlib
 import sys
 import textwrap
 import types
@@ -11,6 +10,8 @@ import rich.console
 from absl import app, flags, logging
 
 from tofu_jax.errors import TofuError
+from tofu_jax.huge_pages import restart_with_huge_pages
+from tofu_jax.user_cache import user_cache
 
 _HELP = {"-h", "-help", "--help"}
 _WIDTH = 100
@@ -23,11 +24,12 @@ def run(command: types.ModuleType) -> None:
     be understood; either is printed in a line or two, without a traceback.
 
     Args:
-      command: a module of `tofu_jax.commands`.
+      command: a module of `tofu_jax.commands`, or the main module.
     """
     if _HELP & set(sys.argv[1:]):
         print(_help(command))
         return
+    restart_with_huge_pages()
     cache_compilations()
     try:
         argv = _parse_flags()
@@ -70,8 +72,7 @@ def cache_compilations() -> None:
 
     JAX_COMPILATION_CACHE_DIR names another folder; an empty value turns the cache off.
     """
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tofu_jax" / "compiled"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache("compiled")))
 
 
 def _parse_flags() -> list[str]:
@@ -90,7 +91,8 @@ def _help(command: types.ModuleType) -> str:
     """The docstring of a command and its own flags, in the order in which they are defined; none of absl's."""
     flags.FLAGS.mark_as_parsed()
     lines = [command.__doc__.strip(), "", "flags:"]
-    for flag in flags.FLAGS.flags_by_module_dict().get(command.__name__, []):
+    module = sys.argv[0] if command.__name__ == "__main__" else command.__name__  # absl's name of the main module
+    for flag in flags.FLAGS.flags_by_module_dict().get(module, []):
         form = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=<…>"
         default = "" if flag.default is None else f" Default: {flag.default_as_str.strip(chr(39))}."
         lines.append(f"  {form}{'  (required)' if _is_required(flag) else ''}")

@@ -1,9 +1,9 @@
 """Progress of long work with the time left: a bar on a terminal, a plain line now and then elsewhere."""
 
+import sys
 import time
 from typing import Self
 
-import jax
 import rich.console
 import rich.progress
 
@@ -27,7 +27,7 @@ class Progress:
         self._started = self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and jax.process_index() == 0:
+        if self._console.is_terminal and _is_first_process():
             self._bar = rich.progress.Progress(
                 rich.progress.TextColumn("{task.description}"),
                 rich.progress.BarColumn(),
@@ -51,8 +51,14 @@ class Progress:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if jax.process_index() == 0 and (now - self._printed >= PLAIN_INTERVAL_S or done == self._total):
+        if _is_first_process() and (now - self._printed >= PLAIN_INTERVAL_S or done == self._total):
             self._printed = now
             left_s = (now - self._started) / max(done - self._first, 1) * (self._total - done)
             left = f"{left_s // 60:.0f} min {left_s % 60:02.0f} s left"
             self._console.print(f"{self._what} {done:,}/{self._total:,}  {note}  {left}", highlight=False, soft_wrap=True)
+
+
+def _is_first_process() -> bool:
+    """Whether this process prints; one that has not imported JAX, which takes a while, works alone."""
+    jax = sys.modules.get("jax")
+    return jax is None or jax.process_index() == 0

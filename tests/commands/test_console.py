@@ -43,7 +43,7 @@ def test_the_overview_lists_every_verb_and_imports_nothing_heavy():
     assert (code, errors, heavy) == (0, [], "[]")
     listed = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
     assert sorted(verb for verb, _ in listed) == sorted(verbs())
-    assert all(summary.endswith(".") and len(summary) < 110 for _, summary in listed)
+    assert all(summary.endswith(".") and len(summary) < 120 for _, summary in listed)
     assert {"pretrain", "zero-shot"} <= set(verbs())
 
 
@@ -54,7 +54,7 @@ def test_a_verbs_help_shows_its_own_flags_and_does_not_load_the_model():
     assert flags[:3] == ["--checkpoint=<…>", "--step=<…>", "--graph=<…>"]
     assert "--[no]controls" in flags
     assert "verbosity" not in out
-    assert [line.split()[0] for line in out.splitlines() if line.endswith("(required)")] == [flags[0], flags[2]]
+    assert [line.split()[0] for line in out.splitlines() if line.endswith("(required)")] == [flags[2]]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_verbs_help_shows_its_own_flags_and_does_not_load_the_model():
         (["zero_shot"], "has no verb 'zero_shot'; did you mean 'zero-shot'?"),
         (["qwxyz"], "has no verb 'qwxyz'; choose one of "),
         (["zero-shot", "--grap=x"], "Unknown command line flag 'grap'"),
-        (["zero-shot", "--graph=x"], "Flag --checkpoint must have a value"),
+        (["zero-shot", "--checkpoint=x"], "Flag --graph must have a value"),
         (["zero-shot", "x", "--graph=x", "--checkpoint=x"], "expected nothing but flags, got 'x'."),
         (["pretrain", "--config=configs/debug.py", "--config.stepz=3"], "has no field 'stepz' Did you mean \"steps\""),
     ],

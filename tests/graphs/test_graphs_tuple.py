@@ -2,13 +2,14 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from making import CODEBOOKS, graphs, make_graph, random_graph, random_tokens
 
-from tofu_jax.graphs.graphs_tuple import bucket_size, pad_graph, relation_graph
+from tofu_jax.graphs.graphs_tuple import bucket_size, pad_graph, relation_graph, shared_sizes
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.shapes import inverse_relation
 from tofu_jax.training.mixture import BatchConfig, Mixture
@@ -119,3 +120,18 @@ def test_graph_without_facts_can_be_padded():
     padded = pad_graph(graph, random_tokens(np.random.default_rng(0), 3))
     assert not padded.edge_mask().any()
     assert not padded.graph.globals["relation_graph"].any()
+
+
+def test_graphs_of_about_one_size_share_a_bucket():
+    random = np.random.default_rng(0)
+    sizes = {"large": (60, 9), "about as large": (50, 8), "small": (12, 2)}  # entities, facts per relation
+    made = [random_graph(random, n, 4, facts) for n, facts in sizes.values()]
+    made[0], made[1] = sorted(made[:2], key=lambda graph: -len(graph.train))
+    tokens = [random_tokens(random, graph.num_entities) for graph in made]
+    shared = shared_sizes(made, tokens)
+    assert shared[0] == shared[1]
+    shapes = [
+        [np.shape(leaf) for leaf in jax.tree.leaves(pad_graph(graph, token, **size).graph)]
+        for graph, token, size in zip(made, tokens, shared, strict=True)
+    ]
+    assert shapes[0] == shapes[1] != shapes[2]

@@ -3,6 +3,8 @@
 import dataclasses
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,3 +131,15 @@ def test_fingerprint_covers_names_but_not_what_is_said_about_them():
         graph, name="other", labels=("A", "B", "C"), texts=("x", "y", "z"), relation_labels=("is", "has")
     )
     assert described.fingerprint == graph.fingerprint
+
+
+def test_files_are_read_by_name(tmp_path):
+    folder = tmp_path / "atlas"
+    folder.mkdir()
+    for split, fact in (("train", "a\tr\tb"), ("valid", "b\tr\ta"), ("test", "a\tr\ta")):
+        (folder / f"{split}.txt").write_text(fact + "\n")
+    (tmp_path / "atlas.nt").write_text("<http://x/a> <http://x/r> <http://x/b> .\n")
+    pyarrow.parquet.write_table(pyarrow.table({"head": ["a"], "relation": ["r"], "tail": ["b"]}), tmp_path / "atlas.parquet")
+    assert KnowledgeGraph.from_folder(folder).valid.tolist() == [[1, 0, 0]]
+    assert KnowledgeGraph.from_rdf(tmp_path / "atlas.nt").entities == ("http://x/a", "http://x/b")
+    assert KnowledgeGraph.from_parquet(tmp_path / "atlas.parquet").train.tolist() == [[0, 0, 1]]

@@ -179,7 +179,7 @@ def test_an_inductive_folder_is_evaluated_on_its_inference_graph(launch, workdir
 def test_bad_input_is_refused_in_words(launch, workdir, tmp_path):
     """Exit code 1, one message for people, and nothing written."""
     cases = {
-        "nowhere: neither a built-in graph": (workdir, tmp_path / "nowhere"),
+        "nowhere: no such folder or file": (workdir, tmp_path / "nowhere"),
         "no checkpoint here": (tmp_path / "no run", "elements"),
         "inference_test.txt:2: 2 column(s), expected 3": (workdir, write(tmp_path / "1", inference_test="v\ts\tu\nw\tr\n")),
         "inference_test.txt:1: unknown entity 'x'": (workdir, write(tmp_path / "2", inference_test="x\tr\tv\n")),

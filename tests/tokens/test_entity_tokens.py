@@ -4,7 +4,7 @@ import pytest
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.entity_tokens import EntityTokens, tokenize_entities
-from tofu_jax.tokens.image import PrecomputedTokens
+from tofu_jax.tokens.precomputed import PrecomputedTokens
 from tofu_jax.tokens.text import TextTokenizer
 
 

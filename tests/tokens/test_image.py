@@ -1,21 +1,22 @@
+import contextlib
 import dataclasses
 import gc
-import json
-import pathlib
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tofu_jax.errors import DataError
+from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.codebook import Codebook
-from tofu_jax.tokens.image import PatchTokenizer, PrecomputedTokens
+from tofu_jax.tokens.image import PatchTokenizer
 from tofu_jax.tokens.patches import patch_descriptors
 from tofu_jax.tokens.pictures import read_picture
 
-SHARED_DATA = pathlib.Path(__file__).parents[3] / "shared" / "data"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 30 {height}"><rect width="30" height="10" fill="red"/></svg>'
 
 
@@ -99,6 +100,57 @@ class TestReadPicture:
         # A file that Pillow forgot to close would surface here, as warnings are errors.
         gc.collect()
 
+    def test_a_huge_svg_is_refused_unread(self, tmp_path):
+        with (tmp_path / "huge.svg").open("wb") as file:
+            file.truncate(10_000_001)
+        with pytest.raises(DataError, match=r"huge\.svg.*an SVG of more than 10,000,000 bytes"):
+            read_picture(tmp_path / "huge.svg")
+
+    @pytest.mark.parametrize(
+        "inside",
+        [
+            '<image width="30" height="30" xlink:href="{secret}"/>',
+            '<svg:image xmlns:svg="http://www.w3.org/2000/svg" width="30" height="30" href="{secret}"/>',
+            '<image width="30" height="30" href="data:image/png;base64,iVBORw0KGgo="/>',
+            '<filter id="f"><feImage href="{secret}"/></filter><rect width="30" height="30" filter="url(#f)"/>',
+        ],
+    )
+    def test_svg_does_not_show_other_files(self, tmp_path, pictures, inside):
+        root = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 30 30">'
+        (tmp_path / "a.svg").write_text(root + inside.format(secret=pictures[1]) + "</svg>")
+        with pytest.raises(DataError, match=r"a\.svg.*shows other pictures"):
+            read_picture(tmp_path / "a.svg")
+        hidden = "<!DOCTYPE svg [<!ENTITY x '&#60;image/>'>]>" + root + "&x;</svg>"
+        (tmp_path / "a.svg").write_text(hidden)
+        with pytest.raises(DataError, match=r"a\.svg.*shows other pictures"):
+            read_picture(tmp_path / "a.svg")
+
+    @pytest.mark.parametrize("how", ['filter="url(#f)"', 'style="filter: url(#f) !important"'])
+    def test_svg_filters_are_left_out(self, tmp_path, how):
+        # This one would run for hours.
+        filters = '<filter id="f"><feTurbulence baseFrequency="0.05" numOctaves="1000000000"/></filter>'
+        body = f'{filters}<rect width="30" height="30" fill="red" {how}/>'
+        (tmp_path / "a.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 30 30">{body}</svg>')
+        assert (np.asarray(read_picture(tmp_path / "a.svg")) == [255, 0, 0]).all()
+
+    def test_no_other_program_is_started(self, tmp_path):
+        # Pillow would hand this to Ghostscript, whatever the file is called.
+        (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+        with pytest.raises(DataError, match=r"a\.png.*UnidentifiedImageError"):
+            read_picture(tmp_path / "a.png")
+
+    @settings(max_examples=60)
+    @given(data=st.data())
+    def test_damaged_files_are_read_or_refused(self, pictures, tmp_path_factory, data):
+        content = bytearray(pictures[data.draw(st.integers(0, 5))].read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        suffix = data.draw(st.sampled_from([".png", ".jpg", ".gif", ".svg"]))
+        path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+        path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+        with contextlib.suppress(DataError):
+            assert read_picture(path).size == (224, 224)
+
     @pytest.mark.parametrize("side", [10_000, 30_000])
     def test_decompression_bombs_are_refused(self, tmp_path, side):
         fake_png(tmp_path / "bomb.png", side, side)
@@ -166,8 +218,13 @@ class TestPatchTokenizer:
         Image.new("RGB", (9, 9), "blue").save(tmp_path / "blue.png")
         with pytest.raises(DataError, match="1 readable images have only 1 different patches, too few for 16"):
             PatchTokenizer.fit([tmp_path / "blue.png"], num_codes=16)
-        with pytest.raises(DataError, match="0 readable images"):
-            PatchTokenizer.fit([], num_codes=16)
+
+    def test_no_readable_image(self, tmp_path, caplog):
+        assert PatchTokenizer.fit([]) is None
+        assert not caplog.records
+        work = ChunkedWork()
+        assert PatchTokenizer.fit([tmp_path / "absent.png"], work=work) is None
+        assert list(work.broken_images) == [str(tmp_path / "absent.png")]
 
     def test_another_codebook_is_refused(self):
         with pytest.raises(DataError, match="not for patch descriptors"):
@@ -178,7 +235,8 @@ class TestPatchTokenizer:
     def test_pools_images_and_masks_broken_ones(self, tokenizer, pictures, tmp_path, caplog):
         root = pictures[0].parent
         images = [("0.jpg", "1.png"), (), ("absent.png",), ("1.png", "absent.png"), ("nothing.gif", "1.png")]
-        ids, mask = tokenizer(images, root, list("abcde"), 4)
+        work = ChunkedWork()
+        ids, mask = tokenizer(images, root, list("abcde"), 4, work)
         assert (ids.shape, ids.dtype, mask.dtype) == ((5, 4), np.int32, bool)
         assert mask.any(axis=1).tolist() == [True, False, False, True, True]
         assert not ids[~mask].any()
@@ -187,6 +245,18 @@ class TestPatchTokenizer:
         assert ids[0, 0] == np.bincount(pooled).argmax()
         assert len(caplog.records) == 1
         assert f"2 images are missing or broken and are masked, the first is {root / 'absent.png'}" in caplog.text
+        assert list(work.broken_images) == [str(root / "absent.png"), str(root / "nothing.gif")]
+        assert all("cannot be read as a picture" in reason for reason in work.broken_images.values())
+
+    def test_all_images_broken(self, tokenizer, tmp_path, monkeypatch):
+        monkeypatch.setattr("tofu_jax.tokens.image._IMAGES_PER_CHUNK", 2)
+        for name, content in {"a.png": b"", "b.jpg": b"\xff\xd8\xff", "c.svg": b"<html/>"}.items():
+            (tmp_path / name).write_bytes(content)
+        images = [("a.png", "b.jpg"), (), ("c.svg",)]
+        work = ChunkedWork()
+        ids, mask = tokenizer(images, tmp_path, list("abc"), 4, work)
+        assert not ids.any() and not mask.any()
+        assert len(work.broken_images) == 3
 
     def test_images_need_a_root(self, tokenizer):
         assert not tokenizer([(), ()], None, ["a", "b"], 4)[1].any()
@@ -194,7 +264,7 @@ class TestPatchTokenizer:
             tokenizer([("0.jpg",)], None, ["a"], 4)
 
     def test_worker_processes_change_nothing(self, tokenizer, pictures, tmp_path, monkeypatch):
-        monkeypatch.setattr("tofu_jax.tokens.image._WORTH_PROCESSES", 40)
+        monkeypatch.setattr("tofu_jax.tokens.picture_pool._WORTH_PROCESSES", 40)
         names = [f"{i}.png" for i in range(40)]
         for i, name in enumerate(names):
             (tmp_path / name).symlink_to(pictures[1 + i % 2])
@@ -203,127 +273,3 @@ class TestPatchTokenizer:
         several = dataclasses.replace(tokenizer, workers=2)
         for expected, found in zip(tokenizer(images, tmp_path, names, 4), several(images, tmp_path, names, 4), strict=True):
             np.testing.assert_array_equal(expected, found)
-
-
-@pytest.fixture
-def arrays():
-    return {
-        "paths": np.array(["img/a.jpg", "img/b.jpg", "img/c.jpg"]),
-        "codes": np.array([[1, 1, 2, 3], [3, 3, 2, 2], [0, 0, 0, 0]], np.uint16),
-        "codebook": np.eye(4, 3, dtype=np.float16),
-        "mean": np.zeros(3, np.float32),
-    }
-
-
-class TestNpz:
-    def test_by_path(self, arrays, tmp_path, caplog):
-        np.savez(tmp_path / "tokens.npz", **arrays)
-        tokens = PrecomputedTokens.from_npz(tmp_path / "tokens.npz")
-        assert (tokens.codebook.name, tokens.codebook.vectors.shape) == ("imported-4x3", (4, 3))
-        images = [("img/a.jpg", "img/b.jpg"), (), ("img/x.jpg",), ("img/c.jpg",)]
-        ids, mask = tokens(images, None, list("abcd"), 2)
-        assert ids.tolist() == [[2, 3], [0, 0], [0, 0], [0, 0]]
-        assert mask.tolist() == [[True, True], [False, False], [False, False], [True, False]]
-        assert len(caplog.records) == 1
-        assert "1 of 4 images, they are masked; the first is img/x.jpg" in caplog.text
-
-    def test_by_entity_pools_rows(self, arrays, tmp_path, caplog):
-        del arrays["paths"]
-        np.savez(tmp_path / "tokens.npz", entities=np.array(["a", "a", "b"]), **arrays)
-        tokens = PrecomputedTokens.from_npz(tmp_path / "tokens.npz", name="vq")
-        ids, mask = tokens([(), (), ()], None, ["b", "a", "z"], 2)
-        assert tokens.codebook.name == "vq"
-        assert ids.tolist() == [[0, 0], [2, 3], [0, 0]]
-        assert mask.any(axis=1).tolist() == [True, True, False]
-        assert not caplog.records
-        tokens([()], None, ["unknown"], 2)
-        assert "keys of the file are like a" in caplog.text
-
-    @pytest.mark.parametrize(
-        ("key", "value", "message"),
-        [
-            ("paths", None, "key 'paths' is missing"),
-            ("codes", None, "key 'codes' is missing"),
-            ("codebook", None, "key 'codebook' is missing"),
-            ("codes", np.zeros((3, 4)), "'codes' must be integer"),
-            ("codes", np.zeros(3, int), "'codes' must be integer with 2 axes"),
-            ("codes", np.zeros((2, 4), int), "'paths' has 3 rows, 'codes' has 2"),
-            ("codes", np.full((3, 4), 4), r"'codes': ids must be in 0\.\.3"),
-            ("codes", np.full((3, 4), -1), r"'codes': ids must be in 0\.\.3"),
-            ("codebook", np.zeros((4, 3), int), "'codebook' must be float"),
-            ("codebook", np.full((4, 3), np.nan), "NaN"),
-            ("paths", np.arange(3), "'paths' must be text"),
-            ("paths", np.array(["a", None, 1], object), "key 'paths'"),
-        ],
-    )
-    def test_bad_files(self, arrays, tmp_path, key, value, message):
-        arrays[key] = value
-        np.savez(tmp_path / "bad.npz", **{key: value for key, value in arrays.items() if value is not None})
-        with pytest.raises(DataError, match=message):
-            PrecomputedTokens.from_npz(tmp_path / "bad.npz")
-
-    def test_missing_file(self, tmp_path):
-        with pytest.raises(DataError, match=r"absent\.npz"):
-            PrecomputedTokens.from_npz(tmp_path / "absent.npz")
-
-
-class TestMyGO:
-    @pytest.fixture
-    def files(self, tmp_path):
-        np.save(tmp_path / "codebook.npy", np.eye(8, 2, dtype=np.float32))
-        (tmp_path / "tokens.json").write_text(json.dumps({"0": [5, 5, 6, 7, 7, 7], "1": [], "2": [1]}))
-        return tmp_path / "tokens.json", tmp_path / "codebook.npy"
-
-    def test_keys_as_they_are(self, files):
-        tokens = PrecomputedTokens.from_mygo(*files)
-        ids, mask = tokens([()] * 3, None, ["2", "1", "0"], 2)
-        assert ids.tolist() == [[1, 0], [0, 0], [7, 5]]
-        assert mask.tolist() == [[True, False], [False, False], [True, True]]
-
-    def test_keys_translated(self, files, caplog):
-        tokens = PrecomputedTokens.from_mygo(*files, entity_names={"0": "Anarchism"}, name="beit")
-        assert tokens([()], None, ["Anarchism"], 1)[0].tolist() == [[7]]
-        assert tokens.codebook.name == "beit"
-        PrecomputedTokens.from_mygo(*files)([()], None, ["Anarchism"], 1)
-        assert "no tokens for 1 of 1 entities" in caplog.text
-        assert "keys of the file are like 0" in caplog.text
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            ("{", "cannot be read as JSON"),
-            ("[1, 2]", "expected an object"),
-            ('{"e": 3}', "key 'e': expected a flat list"),
-            ('{"e": [[1, 2]]}', "key 'e': expected a flat list"),
-            ('{"e": [1, true]}', "key 'e': expected a flat list"),
-            ('{"e": [1.0]}', "key 'e': expected a flat list"),
-            ('{"e": [8]}', r"key 'e': ids must be in 0\.\.7"),
-            ('{"e": [-1]}', r"key 'e': ids must be in 0\.\.7"),
-            ('{"e": [99999999999999999999]}', "key 'e': a token id is too large"),
-        ],
-    )
-    def test_bad_tokens(self, files, content, message):
-        files[0].write_text(content)
-        with pytest.raises(DataError, match=rf"tokens\.json.*{message}"):
-            PrecomputedTokens.from_mygo(*files)
-
-    def test_bad_codebook(self, files, tmp_path):
-        np.save(tmp_path / "codebook.npy", np.zeros(8))
-        with pytest.raises(DataError, match=r"codebook\.npy: expected an \.npy file"):
-            PrecomputedTokens.from_mygo(*files)
-        np.savez(tmp_path / "codebook.npz", codebook=np.zeros((8, 2)))
-        with pytest.raises(DataError, match=r"codebook\.npz: expected an \.npy file"):
-            PrecomputedTokens.from_mygo(files[0], tmp_path / "codebook.npz")
-
-
-@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="development data is not at hand")
-def test_real_token_file(caplog):
-    tokens = PrecomputedTokens.from_npz(SHARED_DATA / "images" / "visual_tokens_effnet_k1024.npz")
-    assert tokens.codebook.vectors.shape == (1024, 112)
-    images = {}
-    for line in (SHARED_DATA / "CoDEx-S" / "entity2image.tsv").read_text().splitlines():
-        entity, image = line.split("\t")[:2]
-        images.setdefault(entity, []).append(image)
-    _, mask = tokens(list(images.values()), None, list(images), 8)
-    assert mask.any(axis=1).all()
-    assert not caplog.records

@@ -91,7 +91,7 @@ def test_long_texts_end_at_the_bound(tokenizer):
 def test_batches_do_not_show(tokenizer, monkeypatch):
     texts = [f"{name} of the {place}" for name in ("king", "queen") for place in ("north", "sea", "hill")]
     whole = tokenizer(texts, 2)
-    monkeypatch.setattr(text_module, "_BATCH", 2)
+    monkeypatch.setattr(text_module, "_TEXTS_PER_CHUNK", 2)
     for expected, found in zip(whole, tokenizer(texts, 2), strict=True):
         np.testing.assert_array_equal(expected, found)
 

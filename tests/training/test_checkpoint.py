@@ -339,6 +339,14 @@ def test_loads(trained):
     assert pretrained.num_examples == 2
 
 
+def test_a_run_tells_all_that_an_export_needs(trained, tmp_path):
+    pretrained = load_pretrained(trained)
+    pretrained.save_pretrained(tmp_path / "model")
+    exported = load_pretrained(tmp_path / "model")
+    check_bits(exported.params, pretrained.params)
+    assert (exported.step, exported.meta) == (12, pretrained.meta)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

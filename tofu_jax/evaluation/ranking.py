@@ -172,7 +172,7 @@ def rank_queries(
     done = 0
     for start in range(0, len(distinct), batch_size):
         batch = distinct[start : start + batch_size]
-        scores = _checked_scores(scorer, batch, graph)
+        scores = checked_scores(scorer, batch, graph)
         end = int(ends[start + len(batch) - 1])
         # A frequent query can have thousands of answers: in slices, so that memory stays that of one batch.
         for members in np.array_split(order[done:end], -(-(end - done) // batch_size)):
@@ -213,7 +213,7 @@ def _count_higher_and_equal(scores: Array, rows: Array, answers: Array, known: t
     return higher, equal
 
 
-def _checked_scores(scorer: Scorer, queries: Array, graph: KnowledgeGraph) -> Array:
+def checked_scores(scorer: Scorer, queries: Array, graph: KnowledgeGraph) -> Array:
     """Scores of one batch, refused unless finite and [B, N]: a NaN compares as lower and would seem to rank first."""
     scores = np.asarray(scorer(queries))
     expected = (len(queries), graph.num_entities)

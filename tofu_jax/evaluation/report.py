@@ -6,7 +6,6 @@ report can be written again from its results.json.
 
 import collections.abc
 import json
-import os
 import pathlib
 import time
 import typing
@@ -26,7 +25,8 @@ from tofu_jax.evaluation.ranking import (
     queries_of,
     rank_queries,
 )
-from tofu_jax.evaluation.tables import MODEL_NAME, Results, tables
+from tofu_jax.evaluation.tables import MODEL_NAME, Results, markdown_table, tables
+from tofu_jax.files import write_whole
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.shapes import Array
@@ -201,21 +201,8 @@ def write_report(results: Results, folder: pathlib.Path) -> pathlib.Path:
         "results.json": (json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
     for name, content in contents.items():
-        _replace_file(folder / name, content)
+        write_whole(folder / name, content)
     return folder / "report.md"
-
-
-def _replace_file(path: pathlib.Path, content: bytes) -> None:
-    """Whole or not at all, also if the process or the machine stops in between."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _markdown(results: Results) -> str:
@@ -223,13 +210,8 @@ def _markdown(results: Results) -> str:
     lines += [f"Checkpoint: {results['checkpoint'] or 'none'}. {_headline(results)}.", ""]
     lines += ["![MRR of the model beside the others](report.png)", ""]
     for table in tables(results):
-        alignment = [":--"] + [":--" if table.title == "Protocol" else "--:"] * (len(table.headings) - 1)
-        lines += [f"## {table.title}", ""]
-        lines += [_markdown_row(cells) for cells in (table.headings, alignment, *table.rows)] + [""]
+        num_words = 2 if table.title == "Protocol" else 1
+        lines += [f"## {table.title}", "", markdown_table(table.headings, table.rows, num_words), ""]
     if results.get("controls"):
         lines += ["A control that comes close to the model shows that what was taken away made no difference.", ""]
     return "\n".join(lines)
-
-
-def _markdown_row(cells: collections.abc.Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Sequence
 
 from tofu_jax.evaluation.ranking import HITS, POLICIES
 
@@ -34,6 +35,13 @@ def tables(results: Results) -> list[Table]:
     ]
     words = [(name.replace("_", " "), f"{v:,}" if isinstance(v, int) else v) for name, v in results["protocol"].items()]
     return [*made, Table("Protocol", ("what", "value"), words)]
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], num_words: int = 1) -> str:
+    """A table in Markdown; the first `num_words` columns are words, aligned to the left, the rest are numbers."""
+    alignment = [":--" if column < num_words else "--:" for column in range(len(headings))]
+    lines = [[cell.replace("|", "\\|") for cell in cells] for cells in (headings, alignment, *rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _comparison_tables(results: Results) -> list[Table]:

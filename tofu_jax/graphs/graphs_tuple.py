@@ -89,7 +89,7 @@ def pad_graph(
       graph: its training facts become the edges, nothing else.
       tokens: of its entities.
       num_entities, num_edges, num_relations, num_text_codes, num_image_codes: least sizes; the bucket is chosen for the larger
-        of this and the need (`common_sizes` gives those that several graphs share).
+        of this and the need (`shared_sizes` gives those that several graphs share).
 
     Returns:
       The padded graph (numpy arrays).
@@ -134,8 +134,34 @@ def pad_graph(
     return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
 
 
-def common_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[EntityTokens]) -> dict[str, int]:
-    """Least sizes for `pad_graph` that put several graphs into one bucket: one compiled program for all of them."""
+def shared_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[EntityTokens]) -> list[dict[str, int]]:
+    """Least sizes for `pad_graph` that put graphs of about one size into one bucket: one compiled program for all of them.
+
+    A graph joins the largest one that has at most twice its edges and, up to a factor of two, its entities.
+
+    Returns:
+      For each graph the sizes of its bucket.
+    """
+    groups: list[list[int]] = []
+    for i in sorted(range(len(graphs)), key=lambda i: -len(graphs[i].train)):
+        for group in groups:
+            first = graphs[group[0]]
+            entities = sorted([first.num_entities, graphs[i].num_entities])
+            if len(first.train) <= 2 * len(graphs[i].train) and entities[1] <= 2 * entities[0]:
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    sizes: list[dict[str, int]] = [{} for _ in graphs]
+    for group in groups:
+        common = _common_sizes([graphs[i] for i in group], [tokens[i] for i in group])
+        for i in group:
+            sizes[i] = common
+    return sizes
+
+
+def _common_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[EntityTokens]) -> dict[str, int]:
+    """Sizes with room for each of the graphs."""
     return {
         "num_entities": max(graph.num_entities + 1 for graph in graphs),
         "num_edges": max(2 * len(graph.train) for graph in graphs),

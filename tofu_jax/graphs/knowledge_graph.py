@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 
 import numpy as np
@@ -29,6 +30,7 @@ class KnowledgeGraph:
       images: [N] tuples of image files, relative to `image_root`; empty where the entity has no image.
       image_root: the folder that `images` is relative to; None without images.
       relation_labels: [R/2] human-readable names (the id where there is none).
+      token_file: tokens that were made of this graph (`tokens.token_file`); None where there are none.
     """
 
     name: str
@@ -42,6 +44,7 @@ class KnowledgeGraph:
     images: tuple[tuple[str, ...], ...]
     image_root: pathlib.Path | None = None
     relation_labels: tuple[str, ...] = ()
+    token_file: pathlib.Path | None = None
 
     def __post_init__(self) -> None:
         if not self.relation_labels:
@@ -62,8 +65,24 @@ class KnowledgeGraph:
             if len(triples) and ((triples < 0) | (triples >= limit)).any():
                 raise DataError(f"{self.name}: {split} holds ids outside the vocabularies.")
             triples.setflags(write=False)
-        if len(np.unique(fact_keys(self.train))) != len(self.train):
+        keys = np.sort(fact_keys(self.train))  # np.unique hashes instead, which takes ten times as long
+        if (keys[1:] == keys[:-1]).any():
             raise DataError(f"{self.name}: train holds a fact twice; keep each fact once.")
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str]) -> "KnowledgeGraph":
+        """Reads a folder of facts, texts and images; layouts and errors: `graphs.readers`, which has more options."""
+        return _read(folder)
+
+    @classmethod
+    def from_rdf(cls, file: str | os.PathLike[str]) -> "KnowledgeGraph":
+        """Reads a file of N-Triples, Turtle or RDF/XML, all of it as message graph; see `graphs.readers`."""
+        return _read(file)
+
+    @classmethod
+    def from_parquet(cls, file: str | os.PathLike[str]) -> "KnowledgeGraph":
+        """Reads a Parquet file of three columns of text, all of it as message graph; see `graphs.readers`."""
+        return _read(file)
 
     @property
     def num_entities(self) -> int:
@@ -106,6 +125,12 @@ class KnowledgeGraph:
         )
 
 
+def _read(path: str | os.PathLike[str]) -> KnowledgeGraph:
+    from tofu_jax.graphs.readers import read_graph  # here, since readers make graphs
+
+    return read_graph(path)
+
+
 def directed(triples: Array, num_relations: int) -> tuple[Array, Array, Array]:
     """Facts as directed edges, each fact followed by its inverse F places later.
 
@@ -128,3 +153,9 @@ def fact_keys(triples: Array) -> Array:
     """One int64 [n] per fact, equal exactly for equal facts (at most MOST_NAMES entities and relations each)."""
     head, relation, tail = triples.astype(np.int64).T
     return (head << 42) | (relation << 21) | tail
+
+
+def facts_of_keys(keys: Array) -> Array:
+    """int32 [n, 3]: the facts that `fact_keys` made the keys of."""
+    mask = MOST_NAMES - 1
+    return np.stack([keys >> 42, (keys >> 21) & mask, keys & mask], axis=1).astype(np.int32)

@@ -9,6 +9,7 @@ import jraph
 from tofu_jax.graphs.graphs_tuple import PaddedGraph, pad_graph
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.known_answers import KnownAnswers
+from tofu_jax.graphs.prompt_cache import prompt_index
 from tofu_jax.graphs.prompts import PromptIndex
 from tofu_jax.tokens.entity_tokens import EntityTokens
 
@@ -38,7 +39,7 @@ class PreparedGraph:
         return cls(
             graph=graph,
             padded=padded,
-            prompts=PromptIndex(graph),
+            prompts=prompt_index(graph),
             known=KnownAnswers.of_graph(graph, ("train",)),
             arrays=jax.tree.map(jnp.asarray, padded.graph),
         )

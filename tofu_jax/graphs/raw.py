@@ -3,6 +3,9 @@
 import dataclasses
 import pathlib
 
+import numpy as np
+
+from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.shapes import Array
 
 
@@ -43,3 +46,22 @@ class RawGraph:
     images: tuple[tuple[str, ...], ...]
     image_root: pathlib.Path | None
     relation_labels: tuple[str, ...]
+
+
+def raw_of(graph: KnowledgeGraph) -> RawGraph:
+    """A graph that was made and not read: its splits are the sources, and facts count as lines."""
+    splits = {
+        name: RawSplit(pathlib.Path(name), getattr(graph, name), np.arange(1, len(getattr(graph, name)) + 1))
+        for name in ("train", "valid", "test")
+    }
+    return RawGraph(
+        name=graph.name,
+        entities=graph.entities,
+        relations=graph.relations,
+        labels=graph.labels,
+        texts=graph.texts,
+        images=graph.images,
+        image_root=graph.image_root,
+        relation_labels=graph.relation_labels,
+        **splits,
+    )

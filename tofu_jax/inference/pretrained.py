@@ -2,28 +2,38 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import rich.console
 
-from tofu_jax.errors import CheckpointError
+from tofu_jax.errors import DataError
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
-from tofu_jax.graphs.prompts import NUM_HOPS
+from tofu_jax.inference.calibration import Calibration
+from tofu_jax.inference.model_folder import write_model
+from tofu_jax.inference.predict import GraphPredictor, Known, Messages, message_graph
+from tofu_jax.inference.predictions import Predictions
+from tofu_jax.inference.queries import Query
 from tofu_jax.inference.scorer import ModelScorer
+from tofu_jax.inference.settings import read_settings
 from tofu_jax.inference.smallest_graph import smallest_inputs
+from tofu_jax.inference.sources import find_model
 from tofu_jax.model.fusion import MODALITIES
-from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.model.tofu import Tofu
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.entity_tokens import EntityTokens
-from tofu_jax.tokens.image import ImageTokenizer, PatchTokenizer
+from tofu_jax.tokens.image import ImageTokenizer
 from tofu_jax.tokens.text import TextTokenizer
-from tofu_jax.tokens.tokenizers import NO_IMAGES, Tokenizers
-from tofu_jax.training.checkpoint import Step, check_tree, read_checkpoint
+from tofu_jax.tokens.tokenizers import Tokenizers, image_tokenizer_of
+from tofu_jax.training.checkpoint import Restored, Step, check_tree
+
+Names = str | Sequence[str] | None
+_PREPARED_GRAPHS = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +45,7 @@ class Pretrained:
       params: its parameters.
       tokenizers: that it was trained with.
       num_examples: M, prompt examples per relation.
+      step: training steps behind the parameters.
       source: where it came from, for reports.
       meta: what the checkpoint says about itself.
     """
@@ -43,6 +54,7 @@ class Pretrained:
     params: Any
     tokenizers: Tokenizers
     num_examples: int
+    step: int
     source: str
     meta: Mapping[str, Any]
 
@@ -68,10 +80,148 @@ class Pretrained:
         """Scores queries on a prepared graph."""
         return ModelScorer(self.model, self.params, self.codebooks, graph, self.num_examples)
 
+    def predictor(
+        self, graph: KnowledgeGraph, messages: Messages = "train", modalities: tuple[str, ...] = MODALITIES
+    ) -> GraphPredictor:
+        """Answers questions about a graph.
+
+        The first call for a graph prepares it (seconds for a graph of the size of FB15k-237); the last two stay prepared, as
+        long as this model lives.
+
+        Args:
+          graph: to ask about.
+          messages: which of its facts the model sees, "train" or "all"; see `predict.message_graph`.
+          modalities: which of `fusion.MODALITIES` the model may see beside structure.
+        """
+        key = (graph, messages, modalities)
+        if key not in self._predictors:
+            while len(self._predictors) >= _PREPARED_GRAPHS:
+                del self._predictors[next(iter(self._predictors))]
+            prepared, _ = self.prepare(message_graph(graph, messages), modalities)
+            self._predictors[key] = GraphPredictor(graph, self.scorer(prepared), self.source, messages)
+        return self._predictors[key]
+
+    @functools.cached_property
+    def _predictors(self) -> dict[tuple, GraphPredictor]:
+        return {}
+
+    def predict(
+        self,
+        graph: KnowledgeGraph,
+        *,
+        relation: Names,
+        head: Names = None,
+        tail: Names = None,
+        k: int = 10,
+        known: Known = "mark",
+        messages: Messages = "train",
+        calibration: Calibration | None = None,
+    ) -> Predictions:
+        """The likeliest tails of (head, relation, ?), or heads of (?, relation, tail).
+
+            model.predict(graph, head="France", relation="borders", k=10)
+            model.predict(graph, tail=["French", "Spanish"], relation="speaks")
+
+        Args:
+          graph: to ask about; the model need not have seen it.
+          relation, head, tail: ids or labels; give the head or the tail. Lists ask one question for each item, those of equal
+            length side by side; a single name goes with every item.
+          k: answers to a question.
+          known: "mark" says of each answer in which split the graph holds it already; "drop" leaves such answers out.
+          messages: "train" shows the model the training facts only, as in an evaluation, and leaves held-out facts to be
+            predicted; "all" shows it every fact of the graph, which is best for finding new ones.
+          calibration: of this model on this graph (`calibration.calibrate`): adds probabilities.
+
+        Returns:
+          A table. Scores are for ranking only.
+
+        Raises:
+          DataError: a name is unknown or ambiguous, or an option is none.
+        """
+        queries = _side_by_side(head=head, relation=relation, tail=tail)
+        return self.predictor(graph, messages).answer(queries, k, known, calibration)
+
+    def predict_relation(
+        self,
+        graph: KnowledgeGraph,
+        *,
+        head: Names,
+        tail: Names,
+        k: int = 10,
+        known: Known = "mark",
+        messages: Messages = "train",
+    ) -> Predictions:
+        """The likeliest relations from a head to a tail; arguments as in `predict`.
+
+        The fact is scored with each relation of the graph, from both ends, so a pair costs as much as R questions of `predict`
+        (twice the number of relations).
+        """
+        queries = _side_by_side(head=head, relation=None, tail=tail)
+        return self.predictor(graph, messages).answer(queries, k, known)
+
+    def predict_all(
+        self,
+        graph: KnowledgeGraph,
+        *,
+        k: int = 100,
+        relations: Sequence[str] | None = None,
+        heads: Sequence[str] | None = None,
+        messages: Messages = "train",
+        console: rich.console.Console | None = None,
+    ) -> Predictions:
+        """The k likeliest facts that stand in no split of the graph.
+
+        Every head is asked about with every relation, and each likely tail is asked back, so that a fact is scored from both
+        ends: N·R/2 to N·R questions, each a pass over the whole graph. That takes hours where N·R is in the hundreds of
+        thousands: choose relations or heads then. Memory does not grow with the questions. A tail that is not among the 64
+        likeliest of its head and relation is not considered.
+
+        Args:
+          graph: to ask about.
+          k: facts to return.
+          relations, heads: ids or labels to ask about; None for all.
+          messages: as in `predict`.
+          console: to show progress on, with the time left.
+        """
+        return self.predictor(graph, messages).best_facts(k, relations, heads, console)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        licence: str | None = None,
+        figures: Sequence[str | os.PathLike[str]] = (),
+    ) -> None:
+        """Exports the model to a folder that `load_pretrained` reads on any machine: weights, settings and a model card.
+
+        Args:
+          folder: made if it is not there; an older export in it is replaced.
+          name: for the card; by default the name of the folder.
+          licence: of the weights, as the Hugging Face hub spells it ("apache-2.0"); None: not stated.
+          figures: results.json files of evaluations of this model, for the card.
+
+        Raises:
+          DataError: the folder holds something else or cannot be written; or an argument cannot be used.
+          CheckpointError: the checkpoint does not tell what has to be told with a model.
+        """
+        restored = Restored(self.step, self.params, self.tokenizers.codebooks["image"], self.meta)
+        write_model(pathlib.Path(folder), restored, name, licence, figures)
+
     def untrained(self, seed: int = 0) -> "Pretrained":
         """The same model with fresh parameters: the control that shows what training is worth."""
         codebooks = self.tokenizers.codebooks
-        return dataclasses.replace(self, params=initial_params(self.model, codebooks, seed), source="untrained")
+        return dataclasses.replace(self, params=initial_params(self.model, codebooks, seed), step=0, source="untrained")
+
+
+def _side_by_side(**parts: Names) -> list[Query]:
+    """One question for each place of the lists; single names (and None) go with every place."""
+    lengths = {name: len(part) for name, part in parts.items() if part is not None and not isinstance(part, str)}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"Lists of names must be of one length, got {lengths}.")
+    count = next(iter(lengths.values()), 1)
+    columns = ([part] * count if part is None or isinstance(part, str) else part for part in parts.values())
+    return [Query(*names) for names in zip(*columns, strict=True)]
 
 
 def device_codebooks(codebooks: Mapping[str, Codebook]) -> dict[str, jax.Array]:
@@ -108,62 +258,31 @@ def _initializer(model: Tofu) -> Callable[..., Any]:
 
 
 def load_pretrained(
-    checkpoint: str | pathlib.Path, step: Step = None, image_tokens: ImageTokenizer | None = None
+    source: str | os.PathLike[str] | None = None, step: Step = None, image_tokens: ImageTokenizer | None = None
 ) -> Pretrained:
-    """Loads a model for zero-shot use.
+    """Loads a model for zero-shot use. No code of it is executed, whatever the source.
 
     Args:
-      checkpoint: the folder of a run, or its folder checkpoints/.
-      step: a number, "best", or None for the latest.
+      source: None for the model that is shipped with the package, the folder of a run (or its folder checkpoints/), the
+        folder of an exported model, or "owner/name" or "owner/name@revision" for an exported model on the Hugging Face hub.
+        What exists as a folder is never looked up on the hub.
+      step: of a run: a number, "best", or None for the latest.
       image_tokens: the tokenizer to use for images where the checkpoint was trained on imported token ids; it must have the
         same codebook. A checkpoint with its own patch codebook needs none.
 
     Raises:
       CheckpointError: no checkpoint, damaged, of another codebook or of other settings than this version knows.
     """
-    restored = read_checkpoint(pathlib.Path(checkpoint), step)
-    meta = restored.meta
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    settings, hops = meta.get("model", {}), meta.get("tokens", {}).get("hops")
-    if set(settings) != known or hops != NUM_HOPS:
-        raise CheckpointError(
-            f"{checkpoint}: made by another version of the model (settings {sorted(settings)}, {hops} hops; "
-            f"this version has {sorted(known)}, {NUM_HOPS} hops). Train again, or install that version."
-        )
-    model = Tofu(ModelConfig(**{**meta["model"], "operators": tuple(meta["model"]["operators"])}))
+    restored, described = find_model(source, step)
+    meta, settings = restored.meta, read_settings(restored.meta, described)
+    model = Tofu(settings.model)
     text = TextTokenizer.load()
     text.codebook.check(meta["codebooks"]["text"]["name"], meta["codebooks"]["text"]["sha256"])
-    image = _image_tokenizer(restored.image_codebook, image_tokens)
-    tokenizers = Tokenizers(text, image, meta["tokens"]["text"], meta["tokens"]["image"])
-    expected = parameter_shapes(model, tokenizers.codebooks)
-    check_tree(expected, restored.params)
-    source = f"{pathlib.Path(checkpoint)} step {restored.step}"
-    return Pretrained(model, restored.params, tokenizers, meta["tokens"]["examples"], source, meta)
-
-
-def _image_tokenizer(codebook: Codebook, given: ImageTokenizer | None) -> ImageTokenizer | None:
-    """The tokenizer whose codebook the checkpoint was trained with; None if images have to be left out."""
-    if given is not None:
-        given.codebook.check(codebook.name, codebook.sha256)
-        return given
-    if codebook.name == NO_IMAGES.name:
-        return None
-    if PatchTokenizer.fits(codebook):
-        return PatchTokenizer(codebook)
-    return MissingImageTokens(codebook)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MissingImageTokens:
-    """Stands in where ids of another tokenizer are needed and were not given: fine for graphs without images."""
-
-    codebook: Codebook
-
-    def __call__(self, images, image_root, entities, num_tokens):
-        """Masks every entity; raises a `CheckpointError` if any has an image. Arguments as in `ImageTokenizer`."""
-        if any(images):
-            raise CheckpointError(
-                f"The checkpoint reads images as ids of {self.codebook.name}: give the token file of this graph "
-                "(--image_tokens=<file.npz>), or leave images out (--modalities=structure,text)."
-            )
-        return np.zeros((len(images), num_tokens), np.int32), np.zeros((len(images), num_tokens), bool)
+    trained = restored.image_codebook
+    if image_tokens is not None:
+        image_tokens.codebook.check(trained.name, trained.sha256)
+    tokenizers = Tokenizers(
+        text, image_tokens or image_tokenizer_of(trained), settings.num_text_tokens, settings.num_image_tokens
+    )
+    check_tree(parameter_shapes(model, tokenizers.codebooks), restored.params)
+    return Pretrained(model, restored.params, tokenizers, settings.num_examples, restored.step, described, meta)

@@ -12,7 +12,7 @@ from tofu_jax.model.prompt_encoder import PromptArrays
 from tofu_jax.model.tofu import Tofu
 from tofu_jax.shapes import Array
 
-_HEADS = 4  # H of a compiled program: queries of one relation that share its prompt
+_HEADS = 4  # H of a compiled program, unless each relation has one query: queries of one relation that share its prompt
 _MOST_RELATIONS = 8  # Q of a compiled program on graphs where memory allows it
 _STATE_MIB = 128  # bound on one [N, Q, H, d] array; some six of them live at once
 _CACHED_RELATIONS = 256
@@ -69,11 +69,14 @@ class ModelScorer:
         """
         scores = np.empty((len(queries), self._graph.graph.num_entities), np.float32)
         all_blocks = _blocks_of_one_relation(queries)
-        for start in range(0, len(all_blocks), self._num_relations):
-            blocks = all_blocks[start : start + self._num_relations]
-            padded = blocks + blocks[-1:] * (self._num_relations - len(blocks))
+        # Programs of their own for one question, and for questions of as many relations: a quarter of the work, or less.
+        num_relations = 1 if len(all_blocks) == 1 else self._num_relations
+        num_heads = 1 if len(all_blocks) == len(queries) else _HEADS
+        for start in range(0, len(all_blocks), num_relations):
+            blocks = all_blocks[start : start + num_relations]
+            padded = blocks + blocks[-1:] * (num_relations - len(blocks))
             relations = np.array([queries[block[0], 1] for block in padded], np.int32)
-            heads = np.stack([np.resize(queries[block, 0], _HEADS) for block in padded])
+            heads = np.stack([np.resize(queries[block, 0], num_heads) for block in padded])
             found = _score(
                 *self._apply,
                 self._graph.arrays,
@@ -91,9 +94,9 @@ class ModelScorer:
     def _encoded(self, relations: Array) -> list[jax.Array]:
         """P of each query relation [R, d], from memory where it was asked for before."""
         missing = [int(r) for r in dict.fromkeys(relations.tolist()) if r not in self._prompts]
-        for start in range(0, len(missing), self._num_relations):
-            chunk = missing[start : start + self._num_relations]
-            padded = np.resize(np.array(chunk, np.int32), self._num_relations)
+        for start in range(0, len(missing), len(relations)):
+            chunk = missing[start : start + len(relations)]
+            padded = np.resize(np.array(chunk, np.int32), len(relations))
             examples = np.tile(np.arange(self._num_examples), (len(padded), 1))
             prompts = self._graph.prompts.prompts(padded, examples)
             arrays = PromptArrays(**{name: getattr(prompts, name) for name in PromptArrays._fields})

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from tofu_jax.model.fusion import MODALITIES, at_length_one
-from tofu_jax.ops.edges import Edges
 
 
 class ContentMatch(nn.Module):
@@ -20,23 +19,21 @@ class ContentMatch(nn.Module):
 
     @nn.compact
     def __call__(
-        self, direction: Mapping[str, jax.Array], r_query: jax.Array, query: jax.Array, heads: jax.Array, edges: Edges
+        self, direction: Mapping[str, jax.Array], r_query: jax.Array, times_answer: jax.Array, heads: jax.Array
     ) -> jax.Array:
         """Scores all entities.
 
         Args:
           direction: of `fusion.EntityStates`, [N, c] each, at length 1 or 0.
           r_query: states of the query relations [Q, d].
-          query: int32 [Q] query relations; heads: int32 [Q, H].
-          edges: of the graph.
+          times_answer: [N, Q], see `answers.times_answer`.
+          heads: int32 [Q, H].
 
         Returns:
           [N, Q, H].
         """
         like_head = nn.Dense(len(MODALITIES), name="like_head")(r_query)  # [Q, modalities]
         like_answers = nn.Dense(len(MODALITIES), name="like_answers")(r_query)
-        visible = (edges.mask[:, None] & (edges.relations[:, None] == query)).astype(r_query.dtype)
-        times_answer = jax.ops.segment_sum(visible, edges.receivers, len(direction["text"]), indices_are_sorted=True)  # [N, Q]
         total = 0
         for index, name in enumerate(MODALITIES):
             vectors = direction[name]

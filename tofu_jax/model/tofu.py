@@ -18,6 +18,7 @@ import jraph
 
 from tofu_jax.graphs.graphs_tuple import edges_of
 from tofu_jax.graphs.prompts import NUM_HOPS
+from tofu_jax.model.answers import AnswerPrior, times_answer
 from tofu_jax.model.content import ContentMatch
 from tofu_jax.model.fusion import EntityFusion, EntityStates
 from tofu_jax.model.graph_encoder import GraphEncoder
@@ -64,6 +65,7 @@ class Tofu(nn.Module):
         self.structure_score = nn.Dense(1)
         self.unreached_score = self.param("unreached_score", nn.initializers.constant(-1.0), ())
         self.content_match = ContentMatch()
+        self.answer_prior = AnswerPrior()
 
     def __call__(
         self,
@@ -110,7 +112,7 @@ class Tofu(nn.Module):
         query: jax.Array,
         heads: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
-        """Level 3 and the score: what paths say of an entity, plus how well its content answers the query."""
+        """Level 3 and the score: what paths say of an entity, how well its content answers the query, how often it does."""
         edges = edges_of(graph, edge_mask)
         states, reached = self.graph_encoder(entities, relations, query, heads, edges)
         r_query = relations[query, jnp.arange(len(query))]
@@ -118,5 +120,7 @@ class Tofu(nn.Module):
         hidden = nn.relu(self.structure_hidden(states) + self.structure_query(r_query)[:, None])
         structure = jnp.where(reached > 0, self.structure_score(hidden)[..., 0], self.unreached_score)
 
-        content = self.content_match(entities.direction, r_query, query, heads, edges)
-        return jnp.moveaxis(structure + content, 0, -1), jnp.moveaxis(reached, 0, -1)
+        counts = times_answer(edges, query, graph.nodes["text_ids"].shape[0])
+        content = self.content_match(entities.direction, r_query, counts, heads)
+        prior = self.answer_prior(r_query, counts)
+        return jnp.moveaxis(structure + content + prior, 0, -1), jnp.moveaxis(reached, 0, -1)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from tofu_jax.ops.edges import Edges
 
 _TARGETS = ("tofu_relational_sum", "tofu_relational_sum_gradient", "tofu_update", "tofu_update_gradient")
-_MOST_PARTS = 16
+_MOST_PARTS = 4
 
 
 @functools.cache

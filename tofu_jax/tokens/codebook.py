@@ -5,8 +5,6 @@ import functools
 import hashlib
 import os
 import pathlib
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -95,6 +93,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
             for key in loaded.files:
                 arrays[key] = loaded[key]
             return arrays
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # On damaged bytes zipfile and NumPy raise OSError, ValueError, BadZipFile, zlib.error, NotImplementedError and more.
+    except Exception as error:
         where = f"{path}, key '{key}'" if key else f"{path}"
         raise DataError(f"{where}: cannot be read as NumPy arrays ({error}). Make or copy the file again.") from error

@@ -7,6 +7,7 @@ import numpy as np
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.shapes import Array
+from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.image import ImageTokenizer
 from tofu_jax.tokens.text import TextTokenizer
 
@@ -29,7 +30,7 @@ class EntityTokens:
 
     def without(self, modality: Literal["text", "image"]) -> "EntityTokens":
         """The same entities with one modality masked throughout."""
-        ids, mask = self._of(modality)
+        ids, mask = self.of(modality)
         return self._with(modality, np.zeros_like(ids), np.zeros_like(mask))
 
     def shuffled(self, seed: int) -> "EntityTokens":
@@ -41,14 +42,15 @@ class EntityTokens:
         rng = np.random.default_rng(seed)
         result = self
         for modality in ("text", "image"):
-            ids, mask = self._of(modality)
+            ids, mask = self.of(modality)
             order = np.arange(len(ids))
             present = np.flatnonzero(mask.any(axis=1))
             order[present] = rng.permutation(present)
             result = result._with(modality, ids[order], mask[order])
         return result
 
-    def _of(self, modality: Literal["text", "image"]) -> tuple[Array, Array]:
+    def of(self, modality: Literal["text", "image"]) -> tuple[Array, Array]:
+        """Ids and mask of one modality."""
         if modality not in ("text", "image"):
             raise ValueError(f"modality must be 'text' or 'image', got {modality!r}")
         return (self.text_ids, self.text_mask) if modality == "text" else (self.image_ids, self.image_mask)
@@ -65,6 +67,7 @@ def tokenize_entities(
     image: ImageTokenizer | None,
     num_text_tokens: int = 8,
     num_image_tokens: int = 8,
+    work: ChunkedWork | None = None,
 ) -> EntityTokens:
     """Tokens of every entity of a graph (TOFU: the T and V most frequent tokens, 8 by default).
 
@@ -74,17 +77,18 @@ def tokenize_entities(
       image: None masks the images of every entity.
       num_text_tokens: T.
       num_image_tokens: V.
+      work: shows progress and keeps what is done; None does neither.
     """
-    text_tokens = image_tokens = None
+    none = no_tokens(graph.num_entities, num_text_tokens, num_image_tokens)
+    text_tokens, image_tokens = none.of("text"), none.of("image")
     if text is not None:
-        text_tokens = text(graph.texts, num_text_tokens)
+        text_tokens = text(graph.texts, num_text_tokens, work)
     if image is not None:
-        image_tokens = image(graph.images, graph.image_root, graph.entities, num_image_tokens)
-    return EntityTokens(
-        *(text_tokens or _masked(graph.num_entities, num_text_tokens)),
-        *(image_tokens or _masked(graph.num_entities, num_image_tokens)),
-    )
+        image_tokens = image(graph.images, graph.image_root, graph.entities, num_image_tokens, work)
+    return EntityTokens(*text_tokens, *image_tokens)
 
 
-def _masked(num_entities: int, num_tokens: int) -> tuple[Array, Array]:
-    return np.zeros((num_entities, num_tokens), np.int32), np.zeros((num_entities, num_tokens), bool)
+def no_tokens(num_entities: int, num_text_tokens: int, num_image_tokens: int) -> EntityTokens:
+    """N entities of which nothing is known, with T and V masked slots."""
+    text, image = (num_entities, num_text_tokens), (num_entities, num_image_tokens)
+    return EntityTokens(np.zeros(text, np.int32), np.zeros(text, bool), np.zeros(image, np.int32), np.zeros(image, bool))

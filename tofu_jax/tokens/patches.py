@@ -53,6 +53,22 @@ def patch_descriptors(image: Image.Image) -> Array:
     )
 
 
+def nearest_codes(vectors: Array, image: Image.Image) -> Array:
+    """The code of each patch.
+
+    Args:
+      vectors: float32 [K, 32], in the space of the descriptors.
+      image: RGB, 224x224.
+
+    Returns:
+      int32 [196], rows of `vectors`.
+    """
+    # |c|^2 - 2 x c, in one product: the distance without |x|^2, which is the same for every code.
+    descriptors = np.pad(-2 * patch_descriptors(image), [(0, 0), (0, 1)], constant_values=1)
+    codes = np.concatenate([vectors, (vectors * vectors).sum(axis=1, keepdims=True)], axis=1)
+    return (descriptors @ codes.T).argmin(axis=1).astype(np.int32)
+
+
 def _edge_fourier(brightness: Array) -> Array:
     """Gradient strength times (1, cos 2t, sin 2t, cos 4t, sin 4t): [5, 224, 224], without computing the angle t."""
     padded = np.pad(brightness, 1, mode="edge")

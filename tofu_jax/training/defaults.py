@@ -7,7 +7,7 @@ def default_config() -> ml_collections.ConfigDict:
     """All fields of an experiment; each can be overridden on the command line (--config.batch.heads=8)."""
     config = ml_collections.ConfigDict()
     config.seed = 0
-    # Training graphs: built-in names, or folders (the training graph of an inductive folder).
+    # Training graphs: names of data sets, or folders; of an inductive one, its training graph.
     config.graphs = ("countries", "emoji")
     # Which graph of an inductive folder is meant: "training", "inference", or None for the inference graph where there is one.
     config.part = "training"
@@ -26,9 +26,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.subgraphs = 8
     # A step draws one graph ∝ (number of facts) ** graph_exponent.
     config.graph_exponent = 0.5
-    # Pads all training graphs to the size of the largest: one program to compile. Pays for few graphs of about one size.
-    config.common_bucket = False
-    # Evaluated at the end, never trained on: built-in names or folders.
+    # Evaluated at the end, never trained on: names of data sets, or folders.
     config.zero_shot = ("elements",)
     config.steps = 500
     config.log_every = 1
@@ -42,7 +40,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.valid_triples = 100
 
     config.tokens = ml_collections.ConfigDict()
-    # "patches": the tokenizer that needs no download; else the path of an .npz of imported ids.
+    # "patches": the tokenizer that needs no download; else what --image_tokens of `tofu-jax tokenize` takes.
     config.tokens.images = "patches"
     config.tokens.image_codes = 1024
     config.tokens.text_tokens = 8

@@ -1,7 +1,6 @@
 """What a configuration makes: model, optimizer, tokenizers and training graphs."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from ml_collections import ConfigDict
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.excluded_facts import ExcludedFacts
-from tofu_jax.graphs.graphs_tuple import common_sizes
+from tofu_jax.graphs.graphs_tuple import shared_sizes
 from tofu_jax.graphs.held_out import hold_out, num_leaked
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
@@ -22,6 +21,8 @@ from tofu_jax.graphs.registry import load_graph
 from tofu_jax.graphs.subgraphs import subgraphs
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.tokens.chunks import ChunkedWork
+from tofu_jax.tokens.picture_pool import available_cores
 from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
 from tofu_jax.training.checkpoint import Restored, check_tree
 from tofu_jax.training.mixture import Batch, BatchConfig, Mixture, check_devices
@@ -80,13 +81,13 @@ def create_run(config: ConfigDict, earlier: Restored | None, resumed: bool, cons
         config.tokens.image_codes,
         config.seed,
         trained=earlier.image_codebook if earlier else None,
-        workers=os.cpu_count() or 1,
+        workers=available_cores(),
     )
     for name, codebook in tokenizers.codebooks.items() if earlier else ():
         codebook.check(earlier.meta["codebooks"][name]["name"], earlier.meta["codebooks"][name]["sha256"])
-    tokens = [tokenizers(graph) for graph in graphs]
-    sizes = common_sizes(graphs, tokens) if config.common_bucket else {}
-    prepared = [PreparedGraph.create(graph, t, **sizes) for graph, t in zip(graphs, tokens, strict=True)]
+    tokens = [tokenizers(graph, ChunkedWork(console)) for graph in graphs]
+    sizes = shared_sizes(graphs, tokens)
+    prepared = [PreparedGraph.create(g, t, **size) for g, t, size in zip(graphs, tokens, sizes, strict=True)]
     model = Tofu(ModelConfig(**{**config.model, "operators": tuple(config.model.operators)}))
     return Run(
         config=config,

@@ -10,7 +10,9 @@ namespace {
 constexpr int64_t kRun = 16;             // most edges summed before they are transformed: their rows stay in cache
 constexpr int64_t kAhead = 8;            // rows fetched in advance
 constexpr int64_t kPrefetch = 256;       // channels of each
-constexpr int64_t kTileBytes = 16 << 20;  // states of the queries that a task works on: a share of the last cache
+// States of the queries that a task works on. Forward: a share of the last cache. Backward: as small as the caches of a core,
+// for a row of the coefficients' gradient is read and written with every edge.
+constexpr int64_t kForwardTileBytes = 16 << 20, kBackwardTileBytes = 1 << 20;
 constexpr int64_t kBlocksPerThread = 8;
 
 struct Size {
@@ -113,17 +115,17 @@ std::string CollectAll(ffi::ThreadPool& pool, const Edges& edges, const Size& si
 
 // Queries that a task takes together.
 template <class S>
-int64_t Tile(const Size& size, size_t masks) {
+int64_t Tile(const Size& size, size_t masks, int64_t tile_bytes) {
   if (masks > 1) return 1;
   const int64_t bytes = std::max<int64_t>(size.nodes * size.heads * size.width * sizeof(S), 1);
-  return std::clamp<int64_t>(kTileBytes / bytes, 1, std::max<int64_t>(size.queries, 1));
+  return std::clamp<int64_t>(tile_bytes / bytes, 1, std::max<int64_t>(size.queries, 1));
 }
 
 template <class S>
 ffi::Error RunForward(ffi::ThreadPool& pool, const Forward<S>& a, const Edges& edges) {
   std::vector<LiveEdges> lives;
   if (std::string error = CollectAll(pool, edges, a.size, false, &lives); !error.empty()) return Invalid(error);
-  const int64_t tile = Tile<S>(a.size, lives.size()), tiles = (a.size.queries + tile - 1) / tile;
+  const int64_t tile = Tile<S>(a.size, lives.size(), kForwardTileBytes), tiles = (a.size.queries + tile - 1) / tile;
   const int64_t blocks = std::min<int64_t>(a.size.nodes, kBlocksPerThread * std::max<int64_t>(pool.num_threads(), 1));
   const auto kernel = TOFU_BEST(ForwardTask<S>);
   ParallelFor(pool, tiles * blocks, [&](int64_t task) {
@@ -140,7 +142,7 @@ ffi::Error RunBackward(ffi::ThreadPool& pool, const Backward<S>& a, const Edges&
   using Acc = typename Storage<S>::Acc;
   std::vector<LiveEdges> lives;
   if (std::string error = CollectAll(pool, edges, a.size, true, &lives); !error.empty()) return Invalid(error);
-  const int64_t tile = Tile<S>(a.size, lives.size()), tiles = (a.size.queries + tile - 1) / tile;
+  const int64_t tile = Tile<S>(a.size, lives.size(), kBackwardTileBytes), tiles = (a.size.queries + tile - 1) / tile;
   const auto kernel = TOFU_BEST(BackwardTask<S>);
   ParallelFor(pool, tiles * parts, [&](int64_t task) {
     const int64_t q = task / parts * tile, part = task % parts;

@@ -1,0 +1,37 @@
+"""Turn a training run into a folder to share: weights as safetensors, settings as JSON, and a model card.
+
+    tofu-jax export --checkpoint=runs/mix --output=<folder>
+    tofu-jax export --checkpoint=runs/mix --output=<folder> --licence=apache-2.0 \\
+        --figures=runs/mix/report/elements/results.json
+
+Wherever a checkpoint is asked for, the folder can be given. `hf upload <owner>/<name> <folder>` puts it on the
+Hugging Face hub, from where --checkpoint=<owner>/<name> loads it.
+"""
+
+import pathlib
+
+from absl import flags
+
+from tofu_jax import launching
+
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run.")
+STEP = flags.DEFINE_integer("step", None, "Checkpoint step of the run; default: the latest.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for the model; an older export in it is replaced.")
+NAME = flags.DEFINE_string("name", None, "Of the model, for its card; default: the name of the folder.")
+LICENCE = flags.DEFINE_string("licence", None, "Of the weights, as the hub spells it, such as apache-2.0; default: not stated.")
+FIGURES = flags.DEFINE_list("figures", [], "Files results.json of zero-shot, with figures of this model for its card.")
+flags.mark_flags_as_required(["checkpoint", "output"])
+
+
+def main(argv) -> None:
+    launching.arguments(argv)
+
+    from tofu_jax.inference.model_folder import FILES
+    from tofu_jax.inference.pretrained import load_pretrained
+
+    console, folder = launching.console(), pathlib.Path(OUTPUT.value)
+    pretrained = load_pretrained(CHECKPOINT.value, STEP.value)
+    pretrained.save_pretrained(folder, name=NAME.value, licence=LICENCE.value, figures=FIGURES.value)
+    for file in sorted(FILES):
+        console.print(f"{folder / file}: {(folder / file).stat().st_size:,} bytes", highlight=False, soft_wrap=True)
+    console.print(f"exported {pretrained.source}", highlight=False, soft_wrap=True)
