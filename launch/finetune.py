@@ -1,7 +1,7 @@
-"""Trains a checkpoint further on one graph, with early stopping, then evaluates it there.
+"""Trains a model further on one graph, with early stopping, then evaluates it there.
 
-    python launch/finetune.py --checkpoint=runs/mix --graph=elements
-    python launch/finetune.py --checkpoint=runs/mix --graph=<folder> --held_out=train --config.steps=1000
+    python launch/finetune.py --graph=elements
+    python launch/finetune.py --graph=<folder> --checkpoint=runs/mix --held_out=train --config.steps=1000
 
 The same command again resumes. The same as `tofu-jax finetune`.
 """

@@ -17,10 +17,10 @@ LAUNCH = """
 import os, runpy, signal, sys
 from tofu_jax.training.mixture import Mixture
 batch = Mixture.batch
-def watched(mixture, step):
-    if step == {killed_at}:
+def watched(mixture, step, position=None):
+    if step == {killed_at} and position is None:
         os.kill(os.getpid(), signal.SIGKILL)
-    return batch(mixture, step)
+    return batch(mixture, step, position)
 Mixture.batch = watched
 sys.argv[0] = "launch/pretrain.py"
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -36,10 +36,10 @@ def stopping_at(step, monkeypatch):
     """A run within stops before the step, as if its process had been asked to end."""
     batch = Mixture.batch
 
-    def stop(mixture, now):
-        if now == step:
+    def stop(mixture, now, position=None):  # `position` asks for a batch to measure, not to train on
+        if now == step and position is None:
             raise StoppedError
-        return batch(mixture, now)
+        return batch(mixture, now, position)
 
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
         patch.setattr(Mixture, "batch", stop)

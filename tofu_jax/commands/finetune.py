@@ -1,10 +1,11 @@
 """Train a model further on one graph, as long as it gets better on facts held out of it, then test it there.
 
-    tofu-jax finetune --checkpoint=runs/mix --graph=elements
-    tofu-jax finetune --checkpoint=runs/mix --graph=<folder> --held_out=train --config.steps=1000
+    tofu-jax finetune --graph=elements
+    tofu-jax finetune --graph=<folder> --checkpoint=runs/mix --held_out=train --config.steps=1000
 
-The best step stays, which is the checkpoint itself if training on does not help. Of a folder with inference_graph.txt the
-inference graph is meant. The same command again resumes; on SIGTERM it saves and ends. Results: as of pretrain.
+The best step stays, which is the model itself if training on does not help. Of a folder with inference_graph.txt the
+inference graph is meant. The same command again resumes; on SIGTERM it saves and ends. Results: as of pretrain; the report
+stands beside that of the model as it was before.
 """
 
 import pathlib
@@ -15,18 +16,25 @@ from ml_collections import config_flags
 from tofu_jax import launching
 from tofu_jax.training.defaults import finetuning_config
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a pre-training run.")
-STEP = flags.DEFINE_string("step", "best", "Checkpoint step: a number, latest, or best (by held-out facts of its graphs).")
-GRAPH = flags.DEFINE_string("graph", None, "A folder, or the name of a built-in graph.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<checkpoint>_on_<graph>.")
+GRAPH = flags.DEFINE_string("graph", None, "The name of a data set, or a folder or file.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
+)
+STEP = flags.DEFINE_string("step", "best", "Step of a run: a number, latest, or best (by held-out facts of its graphs).")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<model>_on_<graph>.")
 HELD_OUT = flags.DEFINE_enum(
     "held_out", "valid", ["valid", "train"], "Facts that rate a step: the valid split, or a tenth taken out of train."
 )
-IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "An .npz of imported image token ids (tofu_jax/tokens/image.py).")
+IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "Image token ids: see `tofu-jax tokenize --help`.")
 KEEP_UNSEEN = flags.DEFINE_bool("keep_unseen_entities", False, "Accept held-out entities about which nothing is known.")
 FALL_BACK = flags.DEFINE_bool("fall_back", False, "Set damaged checkpoints aside and continue from the latest good one.")
+PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Record so many steps in <workdir>/profile.", lower_bound=0)
 CONFIG = config_flags.DEFINE_config_dict("config", finetuning_config(), "Fields of training: tofu_jax/training/defaults.py.")
-flags.mark_flags_as_required(["checkpoint", "graph"])
+flags.mark_flag_as_required("graph")
+
+_BEFORE = "before fine-tuning"
 
 
 def main(argv) -> None:
@@ -35,26 +43,34 @@ def main(argv) -> None:
     from tofu_jax.evaluation.zero_shot import evaluate_and_report
     from tofu_jax.graphs.registry import load_graph
     from tofu_jax.inference.pretrained import load_pretrained
+    from tofu_jax.tokens.tokenizers import open_image_tokenizer
     from tofu_jax.training.checkpoint import parse_step
-    from tofu_jax.training.finetuning import finetuning_run
+    from tofu_jax.training.finetuning import check_held_out, finetuning_run
     from tofu_jax.training.loop import pretrain
 
     console = launching.console()
-    checkpoint = pathlib.Path(CHECKPOINT.value)
     graph = load_graph(GRAPH.value, keep_unseen_entities=KEEP_UNSEEN.value)
-    workdir = pathlib.Path(WORKDIR.value or f"runs/{checkpoint.resolve().name}_on_{graph.name}")
-    config = finetuning_run(
-        CONFIG.value,
-        checkpoint,
-        parse_step(STEP.value),
-        GRAPH.value,
-        HELD_OUT.value,
-        IMAGE_TOKENS.value,
-        KEEP_UNSEEN.value,
+    check_held_out(graph, HELD_OUT.value)
+    image_tokens = open_image_tokenizer(IMAGE_TOKENS.value, [graph.name]) if IMAGE_TOKENS.value else None
+    before = load_pretrained(CHECKPOINT.value, parse_step(STEP.value), image_tokens)
+    workdir = pathlib.Path(WORKDIR.value or f"runs/{_short_name(CHECKPOINT.value)}_on_{graph.name}")
+    config = finetuning_run(CONFIG.value, before, GRAPH.value, HELD_OUT.value, IMAGE_TOKENS.value, KEEP_UNSEEN.value)
+    tokenizers = pretrain(
+        config, workdir, console, initial=before, fall_back=FALL_BACK.value, profile_steps=PROFILE_STEPS.value
     )
-    tokenizers = pretrain(config, workdir, console, fall_back=FALL_BACK.value)
     if tokenizers is None:
         return
-    pretrained = load_pretrained(workdir, "best", tokenizers.image)
-    evaluate_and_report(pretrained, graph, console, workdir / "report" / graph.name)
+    after = load_pretrained(workdir, "best", tokenizers.image)
+    if len(graph.test):
+        report = workdir / "report" / graph.name
+        results = evaluate_and_report(after, graph, console, report, compared={_BEFORE: before})
+        mrr = [scored["realistic"]["mrr"] for scored in (results["controls"][_BEFORE], results["metrics"])]
+        console.print(
+            f"{graph.name}, test facts: MRR {mrr[0]:.3f} {_BEFORE}, {mrr[1]:.3f} after it (step {after.step})", highlight=False
+        )
     console.print(f"Everything is in {workdir}/ (curves.png, report/, metrics.jsonl, tensorboard/).", highlight=False)
+
+
+def _short_name(checkpoint: str | None) -> str:
+    """Of a model, for the name of a folder."""
+    return pathlib.Path(checkpoint).resolve().name.split("@")[0] if checkpoint else "tofu"

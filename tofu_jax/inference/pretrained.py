@@ -58,6 +58,11 @@ class Pretrained:
     source: str
     meta: Mapping[str, Any]
 
+    @property
+    def restored(self) -> Restored:
+        """What it was made from: all that an export or further training needs."""
+        return Restored(self.step, self.params, self.tokenizers.codebooks["image"], self.meta)
+
     @functools.cached_property
     def codebooks(self) -> dict[str, jax.Array]:
         """{"text", "image"}: frozen vectors on the device."""
@@ -205,8 +210,7 @@ class Pretrained:
           DataError: the folder holds something else or cannot be written; or an argument cannot be used.
           CheckpointError: the checkpoint does not tell what has to be told with a model.
         """
-        restored = Restored(self.step, self.params, self.tokenizers.codebooks["image"], self.meta)
-        write_model(pathlib.Path(folder), restored, name, licence, figures)
+        write_model(pathlib.Path(folder), self.restored, name, licence, figures)
 
     def untrained(self, seed: int = 0) -> "Pretrained":
         """The same model with fresh parameters: the control that shows what training is worth."""

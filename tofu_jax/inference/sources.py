@@ -21,7 +21,7 @@ def find_model(source: str | os.PathLike[str] | None, step: Step = None) -> tupl
 
     Args:
       source: as of `pretrained.load_pretrained`.
-      step: of a run: a number, "best" or None for the latest; None for what is no run.
+      step: of a run: a number, "best" or None for the latest; a model that is no run has one step, and so no number.
 
     Returns:
       The model, and one line on where it came from.
@@ -93,5 +93,5 @@ def _find_on_hub(source: str | os.PathLike[str], step: Step) -> tuple[str, Resto
 
 
 def _refuse_step(where: str, step: Step) -> None:
-    if step is not None:
+    if isinstance(step, int):
         raise CheckpointError(f"{where}: step {step} asked for, but an exported model has one step only; leave --step out.")

@@ -14,9 +14,6 @@ def default_config() -> ml_collections.ConfigDict:
     # Where the facts come from that rate a step: "valid", or "train" for a tenth of the training facts, which then are not
     # trained on (for graphs whose validation facts also stand in train, or that have none).
     config.held_out = "valid"
-    # A run whose parameters training begins with; empty: from scratch. Its step: a number, "best" or "latest".
-    config.initial_checkpoint = ""
-    config.initial_step = "best"
     # Accepts held-out entities about which nothing is known (`readers`).
     config.keep_unseen_entities = False
     # Graphs on which the model will be judged, or .npy files of fact keys: their held-out facts leave the training graphs.
@@ -71,7 +68,7 @@ def default_config() -> ml_collections.ConfigDict:
 
 
 def finetuning_config() -> ml_collections.ConfigDict:
-    """Fields of fine-tuning on one graph, without those that the checkpoint and the command line determine."""
+    """Fields of fine-tuning on one graph, without those that the model and the command line determine."""
     config = default_config()
     config.steps = 500
     config.evaluate_every = 50
@@ -80,7 +77,7 @@ def finetuning_config() -> ml_collections.ConfigDict:
     config.valid_triples = 250
     config.optimizer.learning_rate = 3e-4
     config.optimizer.warmup_steps = 20
-    for name in ("graphs", "part", "held_out", "keep_unseen_entities", "initial_checkpoint", "initial_step", "zero_shot"):
+    for name in ("graphs", "part", "held_out", "keep_unseen_entities", "zero_shot"):
         del config[name]
     del config.model, config.tokens, config.batch.examples
     return config

@@ -13,17 +13,17 @@ from ml_collections import ConfigDict
 from tofu_jax.errors import TrainingError
 from tofu_jax.evaluation.ranking import rank_queries, sample_triples
 from tofu_jax.graphs.known_answers import KnownAnswers
+from tofu_jax.inference.pretrained import Pretrained
 from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.ops.relational import describe_backend
 from tofu_jax.progress import Progress
 from tofu_jax.tokens.tokenizers import Tokenizers
 from tofu_jax.training.checkpoint import (
     CheckpointStore,
-    Restored,
-    parse_step,
     read_checkpoint,
     saved_steps,
     set_aside_damaged_steps,
+    tree_hash,
 )
 from tofu_jax.training.memory import check_memory, largest_graph
 from tofu_jax.training.preemption import Interrupted, StopRequest
@@ -39,6 +39,7 @@ def pretrain(
     workdir: pathlib.Path,
     console: rich.console.Console,
     *,
+    initial: Pretrained | None = None,
     fall_back: bool = False,
     profile_steps: int = 0,
 ) -> Tokenizers | None:
@@ -48,6 +49,7 @@ def pretrain(
       config: of the experiment.
       workdir: the run's folder (`run_folder`).
       console: for progress and summaries.
+      initial: a model to begin with; a run that began with another one is not continued. None: parameters from the seed.
       fall_back: sets checkpoints aside that cannot be read, and continues from the latest one that can.
       profile_steps: so many steps are recorded in workdir/profile (`profiling`).
 
@@ -61,24 +63,25 @@ def pretrain(
     """
     watch = Stopwatch()
     _check_counts(config)
-    refuse_other_run(workdir, config.to_dict())
+    described = config.to_dict() | _describe(initial)
+    refuse_other_run(workdir, described)
     for message in set_aside_damaged_steps(workdir / "checkpoints") if fall_back else ():
         console.print(message, highlight=False, soft_wrap=True)
-    # Parameters come 1. from the latest checkpoint of this folder, 2. from config.initial_checkpoint, 3. from scratch.
-    resumed = bool(saved_steps(workdir / "checkpoints"))
-    earlier = read_checkpoint(workdir) if resumed else _initial_checkpoint(config)
-    run = create_run(config, earlier, resumed, console)
+    # Parameters come 1. from the latest checkpoint of this folder, 2. from the initial model, 3. from the seed.
+    latest = read_checkpoint(workdir) if saved_steps(workdir / "checkpoints") else None
+    with watch.phase("preparing"):
+        run = create_run(config, initial, latest, console)
     # Only now that the graphs are known to be good is anything written.
-    folder = RunFolder(workdir, config.to_dict())
+    folder = RunFolder(workdir, described)
     store = CheckpointStore(folder.checkpoints, config.keep_last)
-    state = run.fresh_state(None if earlier is None else earlier.params)
+    state = run.fresh_state(None if initial is None else initial.params)
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)
     console.print(describe_backend(), highlight=False)
-    if resumed:
-        state = store.restore_state(earlier.step, state)
-        console.print(f"resuming after step {earlier.step}", highlight=False)
-    first = earlier.step if resumed else 0
+    first = 0
+    if latest:
+        first, state = latest.step, store.restore_state(latest.step, state)
+        console.print(f"resuming after step {first}", highlight=False)
     writer, profiler = MetricsWriter(folder, first), Profiler(workdir / "profile", profile_steps)
     with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler:
         finished = _train(run, state, first, store, writer, watch, profiler, stop, console)
@@ -99,11 +102,11 @@ def _check_counts(config: ConfigDict) -> None:
             raise TrainingError(f"config.{name} is {count}; give at least 1.")
 
 
-def _initial_checkpoint(config: ConfigDict) -> Restored | None:
-    """The checkpoint that the configuration begins with, None for parameters from scratch."""
-    if not config.initial_checkpoint:
-        return None
-    return read_checkpoint(pathlib.Path(config.initial_checkpoint), parse_step(config.initial_step))
+def _describe(initial: Pretrained | None) -> dict[str, Any]:
+    """What config.json says of the model that training begins with: name and step, and a hash that notices any change."""
+    if initial is None:
+        return {}
+    return {"initial": {"model": initial.source, "params_sha256": tree_hash(initial.params)}}
 
 
 def _train(run, state, first, store, writer, watch, profiler, stop, console) -> bool:
@@ -123,7 +126,7 @@ def _train(run, state, first, store, writer, watch, profiler, stop, console) -> 
         for step in range(first, config.steps + 1):
             store.check_saves()
             last, stopping = step == config.steps, stop.at(step)
-            evaluating = last or _due(step, config.evaluate_every) or (step == 0 and config.initial_checkpoint)
+            evaluating = last or _due(step, config.evaluate_every) or (step == 0 and run.initial is not None)
             if last or stopping or evaluating or _due(step, config.checkpoint_every):
                 with watch.phase("saving"):
                     store.save(step, unreplicate(state), run.tokenizers.codebooks["image"], run.meta)

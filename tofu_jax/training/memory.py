@@ -1,6 +1,7 @@
 """Will a training step fit into memory? Asked of the compiler before the first step is run."""
 
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import jax
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
+
+_CONTAINER_LIMIT = pathlib.Path("/sys/fs/cgroup/memory.max")  # "max" or bytes: Docker, Kubernetes, Slurm
 
 
 def largest_graph(graphs: Sequence[PreparedGraph]) -> int:
@@ -50,6 +53,10 @@ def check_memory(train_step: Callable[..., Any], arguments: Sequence[Any], graph
 
 
 def memory_limit_bytes() -> int:
-    """Memory of the first device, or of the machine where its devices are CPUs."""
+    """Memory of the first device, or, where it is a CPU, of the machine or of the container."""
     statistics = jax.local_devices()[0].memory_stats()
-    return statistics["bytes_limit"] if statistics else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if statistics:
+        return statistics["bytes_limit"]
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    granted = _CONTAINER_LIMIT.read_text().strip() if _CONTAINER_LIMIT.is_file() else "max"
+    return min(machine, int(granted)) if granted.isdecimal() else machine

@@ -19,7 +19,7 @@ from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.prompts import NUM_HOPS
 from tofu_jax.graphs.registry import load_graph
 from tofu_jax.graphs.subgraphs import subgraphs
-from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.inference.pretrained import Pretrained, device_codebooks, initial_params
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.picture_pool import available_cores
@@ -41,6 +41,7 @@ class Run:
       mixture: of the training graphs.
       codebooks: frozen vectors on the device.
       meta: what its checkpoints say about themselves: JSON values.
+      initial: the model that it begins with; None: parameters from the seed.
     """
 
     config: ConfigDict
@@ -50,6 +51,7 @@ class Run:
     mixture: Mixture
     codebooks: Mapping[str, jax.Array]
     meta: Mapping[str, Any]
+    initial: Pretrained | None
 
     def fresh_state(self, params: Any | None = None) -> TrainState:
         """An empty optimizer, and parameters from the seed or those given."""
@@ -60,15 +62,16 @@ class Run:
         return TrainState(params, self.optimizer.init(params))
 
 
-def create_run(config: ConfigDict, earlier: Restored | None, resumed: bool, console: rich.console.Console) -> Run:
+def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored | None, console: rich.console.Console) -> Run:
     """Loads, tokenises and lays out the graphs of a configuration.
 
     Args:
       config: of the experiment.
-      earlier: the checkpoint to continue or to begin with, whose image codebook is then used; None for a new model.
-      resumed: whether `earlier` is of the same run.
+      initial: the model to begin with, whose image codebook is then used; None for a new one.
+      latest: the checkpoint to continue with, if the run has one.
       console: for summaries.
     """
+    earlier = latest or (initial.restored if initial else None)
     batch = BatchConfig(**config.batch)
     check_devices(batch, jax.device_count())
     graphs, sources = training_graphs(config, console)
@@ -96,7 +99,8 @@ def create_run(config: ConfigDict, earlier: Restored | None, resumed: bool, cons
         tokenizers=tokenizers,
         mixture=Mixture(prepared, batch, config.seed, config.graph_exponent),
         codebooks=device_codebooks(tokenizers.codebooks),
-        meta=earlier.meta if resumed else _meta(config, model, tokenizers, sources, graphs, earlier),
+        meta=latest.meta if latest else _meta(config, model, tokenizers, sources, graphs, earlier),
+        initial=initial,
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import jax
 
-# A step is compiling where its program has not run before in this process; everything else of the wall time is "other".
-PHASES = ("compiling", "batch", "step", "evaluation", "saving")
+# Preparing: reading and tokenising graphs. A step is compiling where its program has not run before in this process.
+# Everything else of the wall time is "other".
+PHASES = ("preparing", "compiling", "batch", "step", "evaluation", "saving")
 
 
 class Stopwatch:
@@ -45,14 +46,16 @@ class Stopwatch:
           queries_per_step: over all devices.
 
         Returns:
-          "time/<phase>_s": seconds since the last lap.
+          "time/<phase>_s": seconds since the last lap, with "other" as the rest of them.
           "time/steps_per_s", "time/queries_per_s": over all of the time since the last lap.
-          "time/goodput": share of the wall time since the start that went into steps.
+          "time/goodput": share of the wall time since the start of this process's run that went into steps.
           "memory/peak_gib": see `peak_memory_bytes`.
         """
         now = time.perf_counter()
-        rate = self._recent_steps / (now - self._logged)
-        values = {f"time/{name}_s": seconds for name, seconds in self._recent.items()}
+        wall = now - self._logged
+        rate = self._recent_steps / wall
+        phases = {**self._recent, "other": wall - sum(self._recent.values())}
+        values = {f"time/{name}_s": seconds for name, seconds in phases.items()}
         self._logged, self._recent_steps, self._recent = now, 0, dict.fromkeys(PHASES, 0.0)
         return {
             **values,
