@@ -71,13 +71,13 @@ def pretrain(
     latest = read_checkpoint(workdir) if saved_steps(workdir / "checkpoints") else None
     with watch.phase("preparing"):
         run = create_run(config, initial, latest, console)
-    # Only now that the graphs are known to be good is anything written.
-    folder = RunFolder(workdir, described)
-    store = CheckpointStore(folder.checkpoints, config.keep_last)
-    state = run.fresh_state(None if initial is None else initial.params)
+        state = run.fresh_state(None if initial is None else initial.params)
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)
     console.print(describe_backend(), highlight=False)
+    # Only now that the graphs are known to be good is anything written.
+    folder = RunFolder(workdir, described)
+    store = CheckpointStore(folder.checkpoints, config.keep_last)
     first = 0
     if latest:
         first, state = latest.step, store.restore_state(latest.step, state)
