@@ -55,7 +55,9 @@ def test_command_line_says_so_and_exits_with_1(config_file, metrics, tmp_path, i
     done = in_new_process(LAUNCH, f"--config={config_file}", f"--workdir={tmp_path}")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert re.search(r"^error: step 1 on toy: loss .* gradient norm nan, parameter norm nan: not finite", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(
+        r"^error: step 1 on toy: loss .* gradient norm nan, parameter norm nan: not finite", done.stderr, re.MULTILINE
+    ), done.stderr
     assert metrics(tmp_path)[-1]["gradient_norm"] == "NaN"
     assert saved_steps(tmp_path / "checkpoints") == []
 
@@ -101,7 +103,8 @@ def test_counts_below_one_are_refused(config, console, tmp_path, name):
 def test_a_step_that_does_not_fit_into_memory_is_refused_before_it_runs(config, console, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "memory_limit_bytes", lambda: 1000)
     with pytest.raises(TrainingError, match=r"largest graph, toy \(16 entities.*will not fit.*config.batch.accumulate"):
-        pretrain(config, tmp_path, console)
+        pretrain(config, tmp_path / "run", console)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_line_says_where_the_time_went(config, console, tmp_path):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import jax
 
-# Preparing: reading and tokenising graphs, first parameters. A step is compiling where its program has not run before in this process.
-# Everything else of the wall time is "other".
+# Preparing: graphs, tokens, first parameters. Compiling: steps whose program has not run before in this process. Everything
+# else of the wall time is "other".
 PHASES = ("preparing", "compiling", "batch", "step", "evaluation", "saving")
 
 
