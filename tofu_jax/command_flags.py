@@ -58,23 +58,35 @@ class GraphFlags:
 
 
 class ModelFlags:
-    """--checkpoint, --step, --image_tokens and --modalities: the model that a command asks."""
+    """--checkpoint, --step and --image_tokens: the model that a command begins with; with --modalities, what it may see."""
 
-    def __init__(self) -> None:
-        """Defines them."""
+    def __init__(self, step: str = "latest", modalities: bool = True) -> None:
+        """Defines them; `step` is the default of that flag."""
         self._checkpoint = flags.DEFINE_string(
             "checkpoint",
             None,
             "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
         )
-        self._step = flags.DEFINE_integer("step", None, "Checkpoint step of a run; default: the latest.")
+        self._step = flags.DEFINE_string("step", step, "Of a run: a number, latest, or best (by held-out facts of its graphs).")
         self._image_tokens = flags.DEFINE_string("image_tokens", None, "Image token ids: see `tofu-jax tokenize --help`.")
+        if not modalities:
+            return
         self._modalities = flags.DEFINE_list("modalities", ["structure", "text", "image"], "What the model may see.")
         flags.register_validator(
             "modalities",
             lambda names: "structure" in names and set(names) <= {"structure", "text", "image"},
             "must hold structure, and may add text and image",
         )
+
+    @property
+    def checkpoint(self) -> str | None:
+        """As given."""
+        return self._checkpoint.value
+
+    @property
+    def image_tokens(self) -> str | None:
+        """As given."""
+        return self._image_tokens.value
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -85,6 +97,7 @@ class ModelFlags:
         """The model, with image tokens for one graph if there are any."""
         from tofu_jax.inference.pretrained import load_pretrained
         from tofu_jax.tokens.tokenizers import open_image_tokenizer
+        from tofu_jax.training.checkpoint import parse_step
 
         image_tokens = open_image_tokenizer(self._image_tokens.value, [graph.name]) if self._image_tokens.value else None
-        return load_pretrained(self._checkpoint.value, self._step.value, image_tokens)
+        return load_pretrained(self._checkpoint.value, parse_step(self._step.value), image_tokens)

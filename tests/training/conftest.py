@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 import rich.console
 from jax.experimental.compilation_cache import compilation_cache
+from making import quick_compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = '''"""A model so small that a run takes seconds."""
@@ -52,9 +53,12 @@ def compiled(tmp_path_factory):
     before = jax.config.jax_compilation_cache_dir
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", folder)
-    yield folder
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    with quick_compilation():
+        yield folder
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", before)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +102,16 @@ def in_new_process(compiled):
     """in_new_process(code, *arguments, **environment): runs Python code in a process of its own, returns it completed."""
 
     def run(code, *arguments, **environment):
-        settings = {"JAX_COMPILATION_CACHE_DIR": compiled, "PYTHONPATH": str(ROOT / "tests")}
+        # As in this process, so that the compiled programs are the same.
+        settings = {
+            "JAX_COMPILATION_CACHE_DIR": compiled,
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
+        }
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(
-            command, cwd=ROOT, env=os.environ | settings | environment, capture_output=True, text=True, timeout=300
+            command, cwd=ROOT, env=os.environ | settings | environment, capture_output=True, text=True, timeout=3600
         )
 
     return run
@@ -125,5 +135,10 @@ def saved():
 
 @pytest.fixture(scope="session")
 def metrics():
-    """metrics(workdir): the lines of metrics.jsonl."""
-    return lambda workdir: [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    """metrics(workdir): the lines of metrics.jsonl, without what no two runs have in common."""
+
+    def read(workdir):
+        lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        return [{k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))} for line in lines]
+
+    return read

@@ -1,11 +1,16 @@
 """What a run leaves behind, and what opening it again does to it."""
 
 import json
+import struct
 
+import jax
+import numpy as np
 import pytest
+from full_disk import most_bytes_per_file
 from PIL import Image
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from tofu_jax.errors import CheckpointError
+from tofu_jax.errors import CheckpointError, TrainingError
 from tofu_jax.training.run_folder import MetricsWriter, RunFolder, refuse_other_run
 
 CONFIG = {"seed": 0, "graphs": ("a", "b"), "model": {"width": 4, "operators": ("product",)}}
@@ -67,11 +72,53 @@ def test_a_line_that_a_kill_cut_off_is_dropped(folder):
     assert [line["step"] for line in folder.metrics()] == [1, 2, 2, 3, 3]
 
 
-def test_a_loss_that_is_not_finite_can_be_read_back(folder):
-    writer = MetricsWriter(folder, 0)
-    writer.write(1, {"loss": float("nan"), "graph": "toy"})
+def test_numbers_that_are_not_finite_are_valid_json_and_can_be_read_back(folder):
+    for writer in (MetricsWriter(folder, 0), MetricsWriter(folder, 1)):  # the second one copies the first one's line
+        writer.write(1, {"loss": float("nan"), "up": float("inf"), "down": -float("inf"), "graph": "toy"})
+        writer.close()
+    for text in (folder.folder / "metrics.jsonl").read_text().splitlines():
+        line = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+        assert line == {"step": 1, "loss": "NaN", "up": "Infinity", "down": "-Infinity", "graph": "toy"}
+        assert np.isnan(float(line["loss"]))
+        assert (float(line["up"]), float(line["down"])) == (np.inf, -np.inf)
+    folder.plot_curves()
+
+
+def test_tensorboard_gets_every_number(folder):
+    writer = MetricsWriter(folder, 7)
+    writer.write(8, {"loss": 0.5, "graph": "toy", "time/step_s": float("nan")})
     writer.close()
-    assert str(folder.metrics()[0]["loss"]) == "nan"
+    (path,) = (folder.folder / "tensorboard").glob("events.out.tfevents*")
+    data, events = path.read_bytes(), []
+    while data:  # length, checksum, event, checksum
+        (size,) = struct.unpack("<Q", data[:8])
+        events.append(Event.FromString(data[12 : 12 + size]))
+        data = data[16 + size :]
+    assert [event.step for event in events] == [0, 8, 8]
+    assert events[1].session_log.status == SessionLog.START
+    values = {value.tag: value.simple_value for value in events[2].summary.value}
+    assert values.keys() == {"loss", "time/step_s"}
+    assert values["loss"] == 0.5
+
+
+def test_only_the_first_process_writes(tmp_path, monkeypatch):
+    """H3."""
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    folder = RunFolder(tmp_path, CONFIG)
+    write(folder, 0, [1, 2])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_said(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match=r"file/run: cannot be written .*--workdir"):
+        RunFolder(tmp_path / "file" / "run", CONFIG)
+    writer = MetricsWriter(folder, 0)
+    with most_bytes_per_file(100), pytest.raises(TrainingError, match=r"cannot be written .*Free space"):
+        for step in range(1, 9):
+            writer.write(step, {"loss": 1.0})
+    writer.close()
+    assert folder.metrics()[0] == {"step": 1, "loss": 1.0}
 
 
 @pytest.mark.parametrize("steps", [[1], [1, 2, 3], list(range(1, 60))])

@@ -47,9 +47,9 @@ def twin_relations(random, num_entities=30):
 
 
 class Training:
-    """A model and one small graph, on the first `num_devices` devices."""
+    """A model and one small graph, on the first `num_devices` devices, a step in `parts` parts."""
 
-    def __init__(self, num_devices):
+    def __init__(self, num_devices, parts=1):
         random = np.random.default_rng(2)
         graph = twin_relations(random)
         self.graph = PreparedGraph.create(graph, random_tokens(random, graph.num_entities))
@@ -64,7 +64,7 @@ class Training:
         else:  # `replicate` on the first few devices
             stacked = jax.tree.map(lambda leaf: np.stack([leaf] * num_devices), state)
             self.state = jax.pmap(lambda leaf: leaf, axis_name=AXIS)(stacked)
-        self.train_step = create_train_step(MODEL, optimizer)
+        self.train_step = create_train_step(MODEL, optimizer, parts)
 
     def mixture(self, masking):
         """Batches with so much relation masking and modality dropout."""
@@ -90,17 +90,17 @@ class Training:
 
 
 def train_everywhere():
-    """JSON values: what happens on 1, 2 and 4 devices."""
+    """JSON values: what happens on 1, 2 and 4 devices, in one part and in several."""
     compiled, found = [], {}
 
     def listen(event, duration, fun_name="", **_):
         if event == "/jax/core/compile/backend_compile_duration":
             compiled.append(fun_name)
 
-    for num_devices in (1, 2, 4):
-        training = Training(num_devices)
+    for num_devices, parts in ((1, 1), (1, 4), (2, 2), (4, 1)):
+        training = Training(num_devices, parts)
         metrics = training.run(training.mixture(0.5), range(3))
-        found[num_devices] = {"metrics": metrics, "params": training.params()}
+        found[f"{num_devices} devices, {parts} parts"] = {"metrics": metrics, "params": training.params()}
         if num_devices == 4:
             jax.monitoring.register_event_duration_secs_listener(listen)
             found["learning"] = training.run(training.mixture(0.0), range(120))
@@ -125,20 +125,22 @@ print(json.dumps(module.train_everywhere()))
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("devices", ["2", "4"])
-def test_several_devices_train_as_one(found, devices):
-    np.testing.assert_allclose(found[devices]["metrics"], found["1"]["metrics"], rtol=1e-5)
-    copies = found[devices]["params"]
-    assert len(copies) == int(devices)
+@pytest.mark.parametrize(("devices", "parts"), [(4, 1), (1, 4), (2, 2)])
+def test_several_devices_and_parts_train_as_one(found, devices, parts):
+    """G1: in parts on one device, too, it is the same step."""
+    one, several = found["1 devices, 1 parts"], found[f"{devices} devices, {parts} parts"]
+    np.testing.assert_allclose(several["metrics"], one["metrics"], rtol=1e-5)
+    copies = several["params"]
+    assert len(copies) == devices
     assert all(copy == copies[0] for copy in copies), "the devices have drifted apart"
-    np.testing.assert_allclose(copies[0], found["1"]["params"][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(copies[0], one["params"][0], rtol=1e-5, atol=1e-6)
 
 
 def test_learns_that_two_relations_mean_the_same(found):
-    losses, norms, counted = np.array(found["learning"]).T
+    losses, norms, parameter_norms, counted = np.array(found["learning"]).T
     # The median: where a step asks for both facts of a pair, neither is left to tell the other.
     assert np.median(losses[-40:]) < 0.5 * np.median(losses[:20])
-    assert (norms > 0).all()
+    assert (norms > 0).all() and (parameter_norms > 0).all()
     assert ((counted > 0) & (counted <= 1)).all()
 
 

@@ -3,7 +3,8 @@
     tofu-jax pretrain --config=configs/mix.py [--workdir=runs/mix] [--config.steps=1000 …]
 
 The configuration says which graphs are for what; each of its fields can be set with --config.<field>=…
-The same command again resumes. Results: <workdir>/report/<graph>/, curves.png, metrics.jsonl, tensorboard/.
+The same command again resumes; on SIGTERM it saves and ends.
+Results: <workdir>/report/<graph>/, curves.png, metrics.jsonl, tensorboard/.
 """
 
 import pathlib
@@ -16,6 +17,9 @@ from tofu_jax.errors import DataError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, such as configs/mix.py.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the configuration>.")
+INITIAL_MODEL = flags.DEFINE_string("initial_model", None, "Begin with its parameters: a run, an exported folder, owner/name.")
+FALL_BACK = flags.DEFINE_bool("fall_back", False, "Set damaged checkpoints aside and continue from the latest good one.")
+PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Record so many steps in <workdir>/profile.", lower_bound=0)
 flags.mark_flag_as_required("config")
 
 
@@ -32,7 +36,12 @@ def main(argv) -> None:
 
     console = launching.console()
     workdir = pathlib.Path(WORKDIR.value or f"runs/{path.stem}")
-    tokenizers = pretrain(CONFIG.value, workdir, console)
+    initial = load_pretrained(INITIAL_MODEL.value) if INITIAL_MODEL.value else None
+    tokenizers = pretrain(
+        CONFIG.value, workdir, console, initial=initial, fall_back=FALL_BACK.value, profile_steps=PROFILE_STEPS.value
+    )
+    if tokenizers is None:
+        return
     for target in CONFIG.value.zero_shot:
         graph = load_graph(target)
         pretrained = load_pretrained(workdir, image_tokens=tokenizers.image)

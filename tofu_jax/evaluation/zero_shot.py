@@ -1,6 +1,7 @@
 """Zero-shot evaluation of a checkpoint on one graph: the model, its baselines and its controls side by side."""
 
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import rich.console
@@ -29,6 +30,7 @@ def evaluate_zero_shot(
     seed: int = 0,
     modalities: tuple[str, ...] = MODALITIES,
     controls: bool = True,
+    compared: Mapping[str, Pretrained] | None = None,
 ) -> Results:
     """Ranks held-out facts of a graph under the default protocol (`evaluation.report.evaluate`).
 
@@ -40,6 +42,7 @@ def evaluate_zero_shot(
       max_triples, seed: evaluate a fixed sample (`ranking.sample_triples`).
       modalities: what the model may see beside structure.
       controls: also rank with shuffled texts and images, without each modality present, and with an untrained model.
+      compared: name → model with the same tokenizers, ranked as one more control.
 
     Returns:
       Results as of `evaluate`.
@@ -58,6 +61,7 @@ def evaluate_zero_shot(
             bare = tokens.without("text").without("image")
             others["structure only"] = pretrained.scorer(prepared.with_tokens(bare))
         others["untrained"] = pretrained.untrained(seed).scorer(prepared)
+    others |= {name: model.scorer(prepared) for name, model in (compared or {}).items()}
     baselines = default_baselines(graph, seed)
     names = [MODEL_NAME, *baselines, *others]
     with Progress(f"ranking {graph.name}", len(names) * 2 * len(triples), console) as progress:

@@ -30,7 +30,7 @@ from tofu_jax.tokens.entity_tokens import EntityTokens
 from tofu_jax.tokens.image import ImageTokenizer
 from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.tokens.tokenizers import Tokenizers, image_tokenizer_of
-from tofu_jax.training.checkpoint import Restored, check_tree
+from tofu_jax.training.checkpoint import Restored, Step, check_tree
 
 Names = str | Sequence[str] | None
 _PREPARED_GRAPHS = 2
@@ -57,6 +57,11 @@ class Pretrained:
     step: int
     source: str
     meta: Mapping[str, Any]
+
+    @property
+    def restored(self) -> Restored:
+        """What it was made from: all that an export or further training needs."""
+        return Restored(self.step, self.params, self.tokenizers.codebooks["image"], self.meta)
 
     @functools.cached_property
     def codebooks(self) -> dict[str, jax.Array]:
@@ -205,8 +210,7 @@ class Pretrained:
           DataError: the folder holds something else or cannot be written; or an argument cannot be used.
           CheckpointError: the checkpoint does not tell what has to be told with a model.
         """
-        restored = Restored(self.step, self.params, self.tokenizers.codebooks["image"], self.meta)
-        write_model(pathlib.Path(folder), restored, name, licence, figures)
+        write_model(pathlib.Path(folder), self.restored, name, licence, figures)
 
     def untrained(self, seed: int = 0) -> "Pretrained":
         """The same model with fresh parameters: the control that shows what training is worth."""
@@ -258,7 +262,7 @@ def _initializer(model: Tofu) -> Callable[..., Any]:
 
 
 def load_pretrained(
-    source: str | os.PathLike[str] | None = None, step: int | None = None, image_tokens: ImageTokenizer | None = None
+    source: str | os.PathLike[str] | None = None, step: Step = None, image_tokens: ImageTokenizer | None = None
 ) -> Pretrained:
     """Loads a model for zero-shot use. No code of it is executed, whatever the source.
 
@@ -266,7 +270,7 @@ def load_pretrained(
       source: None for the model that is shipped with the package, the folder of a run (or its folder checkpoints/), the
         folder of an exported model, or "owner/name" or "owner/name@revision" for an exported model on the Hugging Face hub.
         What exists as a folder is never looked up on the hub.
-      step: of a run; None for the latest.
+      step: of a run: a number, "best", or None for the latest.
       image_tokens: the tokenizer to use for images where the checkpoint was trained on imported token ids; it must have the
         same codebook. A checkpoint with its own patch codebook needs none.
 

@@ -6,7 +6,7 @@ import re
 
 from tofu_jax.errors import CheckpointError
 from tofu_jax.inference.model_folder import FILES, WEIGHTS, read_model
-from tofu_jax.training.checkpoint import Restored, read_checkpoint, saved_steps
+from tofu_jax.training.checkpoint import Restored, Step, read_checkpoint, saved_steps
 
 SHIPPED = pathlib.Path(__file__).parents[1] / "pretrained"
 
@@ -16,12 +16,12 @@ _HUB_MODEL = re.compile(rf"({_NAME}/{_NAME})(?:@({_NAME}(?:/{_NAME})*))?")
 _MOST_LISTED = 8
 
 
-def find_model(source: str | os.PathLike[str] | None, step: int | None = None) -> tuple[Restored, str]:
+def find_model(source: str | os.PathLike[str] | None, step: Step = None) -> tuple[Restored, str]:
     """Reads a model, wherever it is.
 
     Args:
       source: as of `pretrained.load_pretrained`.
-      step: of a run; None for the latest, and for what is no run.
+      step: of a run: a number, "best" or None for the latest; a model that is no run has one step, and so no number.
 
     Returns:
       The model, and one line on where it came from.
@@ -37,7 +37,7 @@ def find_model(source: str | os.PathLike[str] | None, step: int | None = None) -
     return restored, f"{where} step {restored.step}"
 
 
-def _read_shipped(step: int | None) -> Restored:
+def _read_shipped(step: Step) -> Restored:
     if not SHIPPED.is_dir():
         raise CheckpointError(
             "This installation ships no model of its own. Name one with --checkpoint: the folder of a run, an exported folder, "
@@ -47,7 +47,7 @@ def _read_shipped(step: int | None) -> Restored:
     return read_model(SHIPPED)
 
 
-def _find_folder(source: str | os.PathLike[str], step: int | None) -> tuple[str, Restored] | None:
+def _find_folder(source: str | os.PathLike[str], step: Step) -> tuple[str, Restored] | None:
     """A run or an exported model on this machine; None if there is nothing of that name."""
     folder = pathlib.Path(source)
     if (folder / WEIGHTS).exists():
@@ -66,7 +66,7 @@ def _find_folder(source: str | os.PathLike[str], step: int | None) -> tuple[str,
     )
 
 
-def _find_on_hub(source: str | os.PathLike[str], step: int | None) -> tuple[str, Restored]:
+def _find_on_hub(source: str | os.PathLike[str], step: Step) -> tuple[str, Restored]:
     """A model on the Hugging Face hub, from its cache if it was fetched before."""
     named = _HUB_MODEL.fullmatch(str(source)) if isinstance(source, str) else None
     # "runs/mixx" beside a folder runs/ is a slip: nobody wants it to be sent to the hub.
@@ -92,6 +92,6 @@ def _find_on_hub(source: str | os.PathLike[str], step: int | None) -> tuple[str,
     return f"{repository}@{folder.name[:12]}", read_model(folder, root=folder.parents[1])
 
 
-def _refuse_step(where: str, step: int | None) -> None:
-    if step is not None:
+def _refuse_step(where: str, step: Step) -> None:
+    if isinstance(step, int):
         raise CheckpointError(f"{where}: step {step} asked for, but an exported model has one step only; leave --step out.")

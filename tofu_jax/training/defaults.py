@@ -9,6 +9,11 @@ def default_config() -> ml_collections.ConfigDict:
     config.seed = 0
     # Training graphs: names of data sets, or folders; of an inductive one, its training graph.
     config.graphs = ("countries", "emoji")
+    # Which graph of an inductive folder is meant: "training", "inference", or None for the inference graph where there is one.
+    config.part = "training"
+    # Where the facts come from that rate a step: "valid", or "train" for a tenth of the training facts, which then are not
+    # trained on (for graphs whose validation facts also stand in train, or that have none).
+    config.held_out = "valid"
     # Accepts held-out entities about which nothing is known (`readers`).
     config.keep_unseen_entities = False
     # Graphs on which the model will be judged, or .npy files of fact keys: their held-out facts leave the training graphs.
@@ -23,7 +28,11 @@ def default_config() -> ml_collections.ConfigDict:
     config.steps = 500
     config.log_every = 1
     config.evaluate_every = 250
+    # Steps are saved at this interval, and whenever they are evaluated; the latest so many stay, and the best one.
     config.checkpoint_every = 100
+    config.keep_last = 2
+    # Ends the run where the held-out MRR has not risen for so many evaluations; 0: never.
+    config.patience = 0
     # Held-out facts of each training graph that the evaluation ranks.
     config.valid_triples = 100
 
@@ -48,10 +57,27 @@ def default_config() -> ml_collections.ConfigDict:
     config.batch.examples = 3
     config.batch.relation_masking = 0.5
     config.batch.modality_dropout = 0.2
+    config.batch.accumulate = 1
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 50
     config.optimizer.weight_decay = 1e-4
     config.optimizer.clip_norm = 1.0
+    return config
+
+
+def finetuning_config() -> ml_collections.ConfigDict:
+    """Fields of fine-tuning on one graph, without those that the model and the command line determine."""
+    config = default_config()
+    config.steps = 500
+    config.evaluate_every = 50
+    config.checkpoint_every = 50
+    config.patience = 4
+    config.valid_triples = 250
+    config.optimizer.learning_rate = 3e-4
+    config.optimizer.warmup_steps = 20
+    for name in ("graphs", "part", "held_out", "keep_unseen_entities", "zero_shot"):
+        del config[name]
+    del config.model, config.tokens, config.batch.examples
     return config

@@ -22,6 +22,8 @@ class BatchConfig:
       relation_masking: each step drops a share of the relation types, drawn from U(0, relation_masking), from the message
         graph; never a query relation.
       modality_dropout: probability that a step sees no text, and likewise no image.
+      accumulate: a step works through its query relations in so many parts and adds up their gradients: the same result in
+        less memory and more time.
     """
 
     relations: int = 4
@@ -29,6 +31,7 @@ class BatchConfig:
     examples: int = 3
     relation_masking: float = 0.5
     modality_dropout: float = 0.2
+    accumulate: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +73,11 @@ class Mixture:
         self._weights = weights / weights.sum()
         self._facts_by_relation = [_facts_by_relation(g) for g in graphs]
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, whatever was drawn before."""
+    def batch(self, step: int, position: int | None = None) -> Batch:
+        """The batch of a step, whatever was drawn before; `position` asks for one of a certain graph (to measure it)."""
         random = np.random.Generator(np.random.Philox(key=[self._seed, step]))
-        position = int(random.choice(len(self.graphs), p=self._weights))
+        drawn = int(random.choice(len(self.graphs), p=self._weights))
+        position = drawn if position is None else position
         graph, config = self.graphs[position], self._config
         relations = self._draw_relations(random, position)
         facts = np.stack([self._draw_facts(random, position, relation) for relation in relations])  # [Q, H]
@@ -143,8 +147,9 @@ def _candidates(graph: PreparedGraph, relations: Array, heads: Array, answers: A
 
 def check_devices(config: BatchConfig, num_devices: int) -> None:
     """Raises a `TrainingError` where the queries of a step cannot be split evenly."""
-    if config.relations % num_devices:
+    parts = num_devices * config.accumulate
+    if parts < 1 or config.relations % parts:
         raise TrainingError(
-            f"{config.relations} query relations a step cannot be split over {num_devices} devices: set "
-            f"--config.batch.relations to a multiple of {num_devices}."
+            f"{config.relations} query relations a step cannot be split over {num_devices} devices and {config.accumulate} "
+            f"part(s): set --config.batch.relations to a multiple of {parts}, or change --config.batch.accumulate."
         )

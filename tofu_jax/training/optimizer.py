@@ -1,6 +1,7 @@
 """AdamW with warm-up and cosine decay, and gradient clipping."""
 
 import dataclasses
+import functools
 
 import jax
 import optax
@@ -34,6 +35,7 @@ def create_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
     )
 
 
+@functools.cache  # the same settings, the same object: a training step that is compiled for it can be used again
 def create_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
     """The transformation; its state is a pytree of arrays."""
     return optax.chain(

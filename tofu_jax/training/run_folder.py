@@ -1,17 +1,23 @@
-"""What a run leaves behind: config.json, metrics.jsonl, TensorBoard events, checkpoints/, report/, curves.png."""
+"""What a run leaves behind: config.json, metrics.jsonl, TensorBoard events, checkpoints/, report/, curves.png.
 
+Of several processes only the first writes here (Orbax, which writes checkpoints/, sees to its own).
+"""
+
+import contextlib
 import json
-import os
+import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
-import tensorboardX
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tofu_jax.errors import CheckpointError
+from tofu_jax.errors import CheckpointError, TrainingError
+from tofu_jax.files import write_whole
+from tofu_jax.training.event_file import EventFile
 
 _MOST_NAMED = 8  # graphs that a picture can tell apart
 _FAINT = {"color": "0.8", "linewidth": 0.8}
@@ -30,23 +36,23 @@ class RunFolder:
 
         Raises:
           CheckpointError: see `refuse_other_run`.
+          TrainingError: the folder cannot be written.
         """
         refuse_other_run(folder, config)
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "config.json"
-        if not path.exists():
-            unfinished = path.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-            os.replace(unfinished, path)
+        if jax.process_index() == 0 and not path.exists():
+            with writing_to(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                write_whole(path, (json.dumps(config, indent=1) + "\n").encode())
 
     @property
     def checkpoints(self) -> pathlib.Path:
         """The folder of Orbax checkpoints."""
         return self.folder / "checkpoints"
 
-    def metrics(self) -> list[dict[str, float]]:
-        """Lines of metrics.jsonl, oldest first."""
+    def metrics(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl, oldest first; numbers that are not finite as the strings that `MetricsWriter` writes."""
         path = self.folder / "metrics.jsonl"
         # A line without its end was cut off when the run was killed.
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
@@ -72,13 +78,14 @@ class RunFolder:
                 axes.legend(frameon=False)
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
-        figure.savefig(self.folder / "curves.png", dpi=150)
+        with writing_to(self.folder):
+            figure.savefig(self.folder / "curves.png", dpi=150)
         return self.folder / "curves.png"
 
 
 def _values(lines: list[dict], key: str, graph: str | None = None) -> np.ndarray:
     """(step, value) [n, 2] of the lines that hold the key (and are of the graph)."""
-    found = [(line["step"], line[key]) for line in lines if key in line and graph in (None, line.get("graph"))]
+    found = [(line["step"], float(line[key])) for line in lines if key in line and graph in (None, line.get("graph"))]
     return np.array(found, np.float64).reshape(-1, 2)
 
 
@@ -95,35 +102,71 @@ def _draw_losses(axes: Axes, losses: Mapping[str, np.ndarray]) -> None:
 
 
 class MetricsWriter:
-    """Appends to metrics.jsonl and TensorBoard; after a resume, lines of steps that are trained again are dropped."""
+    """Appends to metrics.jsonl and TensorBoard; after a resume, lines of steps that are trained again are dropped.
+
+    Every line is JSON that any reader takes: a number that is not finite stands as "NaN", "Infinity" or "-Infinity", which
+    Python's `float` and JavaScript's `Number` read back.
+    """
 
     def __init__(self, folder: RunFolder, done_steps: int):
-        """Opens both.
+        """Opens both, in the first process only.
 
         Args:
           folder: of the run.
           done_steps: steps that the restored checkpoint has seen; later lines are dropped.
+
+        Raises:
+          TrainingError: the folder cannot be written.
         """
+        self._folder, self._file, self._events = folder.folder, None, None
+        if jax.process_index() != 0:
+            return
         path = folder.folder / "metrics.jsonl"
         kept = [line for line in folder.metrics() if line["step"] <= done_steps]
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(unfinished, path)
-        self._file = path.open("a", encoding="utf-8")
-        self._events = tensorboardX.SummaryWriter(str(folder.folder / "tensorboard"), purge_step=done_steps + 1)
+        with writing_to(self._folder):
+            write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+            self._file = path.open("a", encoding="utf-8")
+            self._events = EventFile(folder.folder / "tensorboard", done_steps + 1)
 
     def write(self, step: int, values: Mapping[str, float | str]) -> None:
-        """Writes one line; numbers go to TensorBoard too."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._events.add_scalar(name, value, step)
+        """Writes one line; numbers go to TensorBoard too.
+
+        Raises:
+          TrainingError: the disk is full, or the folder cannot be written any more.
+        """
+        if self._file is None:
+            return
+        line = {"step": step, **{name: _as_json(value) for name, value in values.items()}}
+        with writing_to(self._folder):
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._file.flush()
+            self._events.write(step, {name: value for name, value in values.items() if not isinstance(value, str)})
 
     def close(self) -> None:
         """Flushes and closes both."""
-        self._file.close()
-        self._events.close()
+        if self._file is None:
+            return
+        for file in (self._file, self._events):
+            with contextlib.suppress(OSError):  # a full disk is reported by `write`
+                file.close()
+
+
+def _as_json(value: float | str) -> float | str:
+    if isinstance(value, str) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+@contextlib.contextmanager
+def writing_to(folder: pathlib.Path) -> Iterator[None]:
+    """Turns an `OSError` into a `TrainingError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{folder}: cannot be written ({error}). Free space, correct the permissions or give another --workdir; the same "
+            "command again continues from the last checkpoint."
+        ) from error
 
 
 def refuse_other_run(folder: pathlib.Path, config: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """One training step: pure, pmapped over devices, queries split among them, gradients summed across."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,10 +36,18 @@ class QueryArrays(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """Scalars of a step: mean loss over counted queries, global gradient norm before clipping, share of queries counted."""
+    """Scalars of a step.
+
+    Attributes:
+      loss: mean over counted queries.
+      gradient_norm: global norm before clipping.
+      parameter_norm: global norm after the update; with it, one number tells whether every parameter is finite.
+      counted: share of queries counted.
+    """
 
     loss: jax.Array
     gradient_norm: jax.Array
+    parameter_norm: jax.Array
     counted: jax.Array
 
 
@@ -80,12 +89,17 @@ def batch_loss(model: Tofu, params, codebooks, graph: jraph.GraphsTuple, edge_ma
     return link_loss(scores, reached, described, queries.answers, queries.candidates)
 
 
-def create_train_step(model: Tofu, optimizer: optax.GradientTransformation) -> Callable[..., tuple[TrainState, StepMetrics]]:
+@functools.cache  # so that a second run in one process does not compile again
+def create_train_step(
+    model: Tofu, optimizer: optax.GradientTransformation, parts: int = 1
+) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """Builds the pmapped step.
 
     Args:
       model: to train.
       optimizer: from `create_optimizer`.
+      parts: a device works through its query relations in so many parts, one after the other, and adds up their gradients:
+        the same step in less memory.
 
     Returns:
       step(state, codebooks, graph, edge_mask, modalities, queries) → (state, metrics). State and queries have a leading
@@ -93,27 +107,37 @@ def create_train_step(model: Tofu, optimizer: optax.GradientTransformation) -> C
     """
 
     def step(state, codebooks, graph, edge_mask, modalities, queries):
-        def mean_loss(params):
-            total, counted = batch_loss(model, params, codebooks, graph, edge_mask, modalities, queries)
-            # Every device divides by the count over all of them, so the sum of gradients is the gradient of the global mean.
-            all_counted = jax.lax.psum(counted, AXIS)
-            return total / jnp.maximum(all_counted, 1), all_counted
+        def total_loss(params, part):
+            return batch_loss(model, params, codebooks, graph, edge_mask, modalities, part)
 
-        (loss, counted), gradients = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-        loss, gradients = jax.lax.psum((loss, gradients), AXIS)
+        def add(sums, part):
+            values, gradients = jax.value_and_grad(total_loss, has_aux=True)(state.params, part)
+            return jax.tree.map(jnp.add, sums, (values, gradients)), None
+
+        nothing = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state.params))
+        in_parts = jax.tree.map(lambda values: values.reshape(parts, -1, *values.shape[1:]), queries)
+        sums, _ = jax.lax.scan(add, nothing, in_parts, unroll=parts == 1)  # one part needs no loop, which compiles longer
+        (total, counted), gradients = jax.lax.psum(sums, AXIS)
+        # Divided by the count over all devices and parts: the gradient of the mean over the whole batch.
+        loss, gradients = jax.tree.map(lambda value: value / jnp.maximum(counted, 1), (total, gradients))
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
         num_queries = jax.lax.psum(queries.heads.size, AXIS)
-        metrics = StepMetrics(loss, optax.tree.norm(gradients), counted / num_queries)
-        return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
+        metrics = StepMetrics(loss, optax.tree.norm(gradients), optax.tree.norm(params), counted / num_queries)
+        return TrainState(params, optimizer_state), metrics
 
     return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, None, None, None, 0), donate_argnums=0)
 
 
+# Gives arrays the layout in which a step returns them; otherwise the second step would be compiled once more.
+_laid_out = jax.pmap(lambda x: x, axis_name=AXIS)
+
+
 def replicate(state: TrainState) -> TrainState:
     """Copies a state to every local device (leading device axis)."""
-    stacked = jax.tree.map(lambda x: jnp.stack([x] * jax.local_device_count()), state)
-    # Laid out as a step returns it; otherwise the second step would be compiled once more.
-    return jax.pmap(lambda x: x, axis_name=AXIS)(stacked)
+    # From the host: what a checkpoint restores is bound to one device.
+    stacked = jax.tree.map(lambda x: np.stack([np.asarray(x)] * jax.local_device_count()), state)
+    return _laid_out(stacked)
 
 
 def unreplicate(tree):
