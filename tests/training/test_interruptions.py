@@ -179,7 +179,7 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_saved(
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path}"), done.stderr
     assert "Traceback" not in done.stderr
-    assert saved_steps(tmp_path / "checkpoints")[-1] == 6
+    assert saved_steps(tmp_path / "checkpoints")[-1] in (5, 6)  # 6 may have been under way in the background
     config.checkpoint_every = 2
     pretrain(config, tmp_path, console)
     check_same_end(tmp_path, uninterrupted(checkpoint_every=2), saved, metrics)
