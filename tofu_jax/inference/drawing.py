@@ -13,10 +13,10 @@ from tofu_jax.inference.explanation import ExplainedPath, Explanation, Step
 from tofu_jax.inference.prediction_tables import printable
 
 # Inches: width and height of an entity, width of a relation, height of a path, margins.
-_BOX, _BOX_HEIGHT, _GAP, _ROW = 1.6, 0.5, 1.7, 0.85
+_BOX, _BOX_HEIGHT, _GAP, _ROW = 1.6, 0.46, 1.8, 0.8
 _SIDE, _TOP, _BOTTOM = 0.3, 0.85, 0.55
 _LEGEND = 1.0
-_ENDS, _BETWEEN, _FOR, _AGAINST, _WORDS = "#1b6ca8", "#e9eef2", "#1b6ca8", "#c8553d", "#555555"
+_ENDS, _BETWEEN, _FOR, _AGAINST, _WORDS, _INK = "#1b6ca8", "#e9eef2", "#1b6ca8", "#c8553d", "#555555", "#222222"
 _THINNEST, _THICKEST = 0.8, 6.0  # points
 _ENTITY_LETTERS, _RELATION_LETTERS = 19, 21  # in a line
 
@@ -34,12 +34,13 @@ def draw(explanation: Explanation, kind: str) -> bytes:
     rows = max(len(explanation.paths), 1)
     columns = max((len(path.steps) for path in explanation.paths), default=2)
     inner = columns * _GAP + (columns - 1) * _BOX
-    width, height = 2 * (_SIDE + _BOX) + inner + _LEGEND, _TOP + rows * _ROW + _BOTTOM
+    width = 2 * (_SIDE + _BOX) + inner + (_LEGEND if explanation.paths else 0)
+    height = _TOP + rows * _ROW + _BOTTOM
     figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    _write(axes, _SIDE, height - 0.3, _cut(explanation.question, int(width * 8)), size=13, weight="bold")
+    _write(axes, _SIDE, height - 0.3, _cut(explanation.question, int(width * 8)), size=13, colour=_INK, weight="bold")
     _write(axes, _SIDE, height - 0.58, _cut(f"{explanation.graph}: {explanation.verdict}", int(width * 13)), size=9)
 
     middle, tall = _BOTTOM + rows * _ROW / 2, (rows - 1) * _ROW + _BOX_HEIGHT
@@ -69,7 +70,7 @@ def _draw_path(axes: Axes, path: ExplainedPath, y: float, inner: float, stronges
         _draw_step(axes, step, x, x + gap, y, strongest)
         x += gap
         if step is not path.steps[-1]:
-            _draw_box(axes, x, y, step.receiver.label, _BOX_HEIGHT, _BETWEEN, "#222222")
+            _draw_box(axes, x, y, step.receiver.label, _BOX_HEIGHT, _BETWEEN, _INK)
             x += _BOX
 
 
@@ -77,7 +78,7 @@ def _draw_step(axes: Axes, step: Step, left: float, right: float, y: float, stro
     thickness = _THINNEST + (_THICKEST - _THINNEST) * abs(step.weight) / strongest
     colour = _FOR if step.weight >= 0 else _AGAINST
     ends = ((left + 0.06, y), (right - 0.06, y))
-    head = f"-|>,head_length={4 + thickness},head_width={2 + 0.7 * thickness}"
+    head = f"-|>,head_length={4 + 0.7 * thickness},head_width={1.5 + 0.6 * thickness}"
     axes.add_patch(
         FancyArrowPatch(
             *(ends if step.forward else ends[::-1]),
@@ -92,7 +93,7 @@ def _draw_step(axes: Axes, step: Step, left: float, right: float, y: float, stro
         )
     )
     letters = int(_RELATION_LETTERS * (right - left) / _GAP)
-    _write(axes, (left + right) / 2, y + 0.1, _wrapped(step.relation.label, letters), size=8, ha="center", va="bottom")
+    _write(axes, (left + right) / 2, y + 0.12, _wrapped(step.relation.label, letters), size=8, ha="center", va="bottom")
 
 
 def _draw_box(axes: Axes, left: float, y: float, label: str, height: float, colour: str, ink: str) -> None:

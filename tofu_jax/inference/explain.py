@@ -1,4 +1,4 @@
-"""Why does an entity rank where it does as the answer to (head, relation, ?): paths, and what each kind of evidence is worth."""
+"""Why an entity ranks where it does as the answer to (head, relation, ?): paths, and what each kind of evidence is worth."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tofu_jax.evaluation.ranking import ScoreError
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.inference.asking import SPLITS, comparable
-from tofu_jax.inference.explanation import Explanation, ExplainedPath, Name, Standing, Step
+from tofu_jax.inference.explanation import ExplainedPath, Explanation, Name, Standing, Step
 from tofu_jax.inference.importance import edge_importance
 from tofu_jax.inference.names import Names
 from tofu_jax.inference.paths import Path, strongest_paths

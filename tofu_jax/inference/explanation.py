@@ -130,9 +130,10 @@ class Explanation:
         """What to say where no path was found, "" else."""
         if self.paths:
             return ""
+        ends = f"from {printable(self.head.label)} to {printable(self.tail.label)}"
         return (
-            f"No path of at most {self.layers} facts leads from {printable(self.head.label)} to {printable(self.tail.label)}: the "
-            "score comes from content alone, and from how often the tail is an answer."
+            f"No path of at most {self.layers} facts leads {ends}: the score comes from content alone, and from how often the "
+            "tail is an answer."
         )
 
     def to_dict(self) -> dict[str, Any]:
