@@ -38,7 +38,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def graph():
-    """e0 to e4 are joined in several ways, e5 to e7 are elsewhere; (e0, r1, e4) is a test fact, (e0, r2, e4) one of training."""
+    """e0 to e4 are joined in several ways, e5 to e7 are elsewhere; (e0, r1, e4) is held out, (e0, r2, e4) is not."""
     facts = [(0, 0, 1), (1, 1, 4), (0, 2, 2), (2, 0, 3), (4, 1, 3), (0, 2, 4), (1, 0, 3), (5, 1, 6), (6, 2, 7)]
     graph = make_graph(8, 3, facts)
     return dataclasses.replace(
@@ -55,7 +55,7 @@ def explanation(model, graph):
 
 
 def asked_anew(model, graph, removed, fact=(0, 1, 4), known=()):
-    """Score and rank of the tail without some training facts and without candidates that are known; relations stay as they are."""
+    """Score and rank of the tail without some training facts and known candidates; the relations' states stay as they are."""
     scorer = model.predictor(graph).scorer
     scores = scorer.score_without(fact[0], fact[1], np.array(removed, int)).astype(np.float64)
     rivals = np.delete(scores, known)
