@@ -18,7 +18,7 @@ _SIDE, _TOP, _BOTTOM = 0.3, 0.85, 0.55
 _LEGEND = 1.0
 _ENDS, _BETWEEN, _FOR, _AGAINST, _WORDS, _INK = "#1b6ca8", "#e9eef2", "#1b6ca8", "#c8553d", "#555555", "#222222"
 _THINNEST, _THICKEST = 0.8, 6.0  # points
-_ENTITY_LETTERS, _RELATION_LETTERS = 19, 21  # in a line
+_ENTITY_LETTERS, _RELATION_LETTERS = 18, 21  # in a line
 
 
 def draw(explanation: Explanation, kind: str) -> bytes:
@@ -40,7 +40,7 @@ def draw(explanation: Explanation, kind: str) -> bytes:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    _write(axes, _SIDE, height - 0.3, _cut(explanation.question, int(width * 8)), size=13, colour=_INK, weight="bold")
+    _write(axes, _SIDE, height - 0.3, _title(explanation, int(width * 8)), size=13, colour=_INK, weight="bold")
     _write(axes, _SIDE, height - 0.58, _cut(f"{explanation.graph}: {explanation.verdict}", int(width * 13)), size=9)
 
     middle, tall = _BOTTOM + rows * _ROW / 2, (rows - 1) * _ROW + _BOX_HEIGHT
@@ -107,10 +107,23 @@ def _write(axes: Axes, x: float, y: float, text: str, size: float, colour: str =
     axes.text(x, y, text, fontsize=size, color=colour, va=va, linespacing=1.05, parse_math=False, **how)
 
 
+def _title(explanation: Explanation, letters: int) -> str:
+    """The fact, its names shortened where they are long."""
+    head, relation, tail = (
+        _cut(printable(name.label), letters // 3 - 2) for name in (explanation.head, explanation.relation, explanation.tail)
+    )
+    return f"{head} —{relation}→ {tail}"
+
+
 def _wrapped(name: str, letters: int) -> str:
-    """A name on at most two lines."""
-    lines = textwrap.wrap(printable(name), letters) or [""]
-    return "\n".join([lines[0], _cut(" ".join(lines[1:]), letters)]) if len(lines) > 1 else lines[0]
+    """A name on at most two lines; of a longer one the beginning and the end, which often says more."""
+    name = printable(name)
+    lines = textwrap.wrap(name, letters) or [""]
+    if len(lines) <= 2:
+        return "\n".join(lines)
+    end = name[1 - letters :]
+    whole_words = end.partition(" ")[2] if " " in end.rstrip() else end
+    return f"{lines[0]}\n…{whole_words}"
 
 
 def _cut(text: str, letters: int) -> str:
