@@ -45,7 +45,11 @@ def message_graph(graph: KnowledgeGraph, messages: Messages) -> KnowledgeGraph:
 
 
 class GraphPredictor:
-    """Answers questions about one graph; made by `Pretrained.predictor`."""
+    """Answers questions about one graph; made by `Pretrained.predictor`.
+
+    Attributes:
+      graph, scorer, checkpoint, messages: as given.
+    """
 
     def __init__(self, graph: KnowledgeGraph, scorer: Scorer, checkpoint: str, messages: Messages = "train"):
         """Indexes names and known facts.
@@ -57,6 +61,7 @@ class GraphPredictor:
           messages: what the scorer sees, for the results.
         """
         self.graph, self.checkpoint, self.messages = graph, checkpoint, messages
+        self.scorer = scorer
         self._asker = Asker(graph, scorer)
         self._entities = Names("entity", graph.name, graph.entities, graph.labels)
         self._relations = Names("relation", graph.name, graph.relations, graph.relation_labels)
@@ -65,7 +70,7 @@ class GraphPredictor:
     def hiding(self, split: str) -> "GraphPredictor":
         """The same predictor, to which the facts of a held-out split are not known: they compete like any others."""
         graph = dataclasses.replace(self.graph, **{split: np.zeros((0, 3), np.int32)})
-        return GraphPredictor(graph, self._asker.scorer, self.checkpoint, self.messages)
+        return GraphPredictor(graph, self.scorer, self.checkpoint, self.messages)
 
     def answer(
         self,
