@@ -36,7 +36,7 @@ def main(argv) -> None:
         graph,
         console,
         pathlib.Path(OUTPUT.value) if OUTPUT.value else None,
-        pathlib.Path(CHECKPOINT.value) / "curves.png" if CHECKPOINT.value else None,
+        pathlib.Path(MODEL.checkpoint) / "curves.png" if MODEL.checkpoint else None,
         split=SPLIT.value,
         max_triples=MAX_TRIPLES.value,
         seed=SEED.value,
