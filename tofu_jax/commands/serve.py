@@ -1,0 +1,65 @@
+"""Answer questions about a graph over HTTP, and show a page to ask them on.
+
+    tofu-jax serve --graph=countries
+    tofu-jax serve --graph=<folder or name> --checkpoint=runs/mix --port=8080
+    curl localhost:8000/predict -H 'Content-Type: application/json' \\
+        -d '{"queries": [{"head": "France", "relation": "borders"}], "k": 5}'
+
+Needs `pip install tofu_jax[serve]`. /openapi.json describes all requests. Only programs on this machine can connect, unless
+--host names another address of it; there is no login and no encryption, so put a proxy that has both before a service that
+others are to reach. Requests that come together are answered together. Ctrl-C or SIGTERM answers what is under way, then stops.
+"""
+
+from absl import flags
+
+from tofu_jax import launching
+from tofu_jax.errors import DataError
+
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
+)
+STEP = flags.DEFINE_integer("step", None, "Checkpoint step of a run; default: the latest.")
+GRAPH = flags.DEFINE_string("graph", None, "A folder or file, or the name of a built-in graph.")
+MESSAGES = flags.DEFINE_enum(
+    "messages", "train", ["train", "all"], "Facts that the model sees: those of the training split, or all of them."
+)
+IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "Image token ids: see `tofu-jax tokenize --help`.")
+HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
+PORT = flags.DEFINE_integer("port", 8000, "Port to listen on; 0 for any.", lower_bound=0, upper_bound=65535)
+TIMEOUT_S = flags.DEFINE_float("timeout_s", 60.0, "Longest time for an answer, in seconds.", lower_bound=0.1)
+flags.mark_flag_as_required("graph")
+
+
+def main(argv) -> None:
+    launching.arguments(argv)
+    try:
+        from tofu_jax.serving.server import is_loopback, open_socket, serve, url_of, warm_up
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{error.name} is not installed; `pip install tofu_jax[serve]` installs what this command needs."
+        ) from error
+
+    listener = open_socket(HOST.value, PORT.value)  # before minutes are spent on the graph
+
+    from tofu_jax.graphs.registry import load_graph
+    from tofu_jax.inference.pretrained import load_pretrained
+    from tofu_jax.ops.relational import describe_backend
+    from tofu_jax.tokens.tokenizers import open_image_tokenizer
+
+    console = launching.console()
+    graph = load_graph(GRAPH.value, keep_unseen_entities=True)
+    console.print(graph.summary(), highlight=False, soft_wrap=True)
+    console.print(describe_backend(), highlight=False)
+    image_tokens = open_image_tokenizer(IMAGE_TOKENS.value, [graph.name]) if IMAGE_TOKENS.value else None
+    pretrained = load_pretrained(CHECKPOINT.value, STEP.value, image_tokens)
+    predictor = pretrained.predictor(graph, MESSAGES.value)
+    warm_up(predictor)
+    if not is_loopback(listener.getsockname()[0]):
+        console.print(
+            "WARNING: whoever can reach this machine can ask. There is no login and no encryption here.", style="bold red"
+        )
+    console.print(f"serving {graph.name} with {pretrained.source} on {url_of(listener)}", highlight=False, soft_wrap=True)
+    serve(predictor, listener, None, TIMEOUT_S.value)
+    console.print("stopped", highlight=False)
