@@ -58,7 +58,7 @@ def main(argv) -> None:
     from tofu_jax.graphs.registry import load_graph
     from tofu_jax.inference.pretrained import load_pretrained
     from tofu_jax.ops.relational import describe_backend
-    from tofu_jax.tokens.precomputed import open_image_tokenizer
+    from tofu_jax.tokens.tokenizers import open_image_tokenizer
 
     console = launching.console()
     queries = _queries()
