@@ -13,7 +13,7 @@ from tofu_jax.model.tofu import Tofu
 from tofu_jax.shapes import Array
 
 _HEADS = 4  # H of a compiled program, unless it is 1: queries of one relation that share its prompt
-_MOST_RELATIONS = 8  # Q of a compiled program on graphs where memory allows it
+_MOST_RELATIONS = 4  # Q of a compiled program; more leave the caches and cost more CPU time per query
 _STATE_MIB = 128  # bound on one [N, Q, H, d] array; some six of them live at once
 _CACHED_RELATIONS = 256
 

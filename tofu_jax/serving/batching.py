@@ -152,9 +152,10 @@ class Batcher:
 
     def _answer(self, requests: list[_Request]) -> None:
         """Answers requests of one `known` in one call; in one call each, where that fails."""
-        if requests and not _resolve(requests, lambda: self._ask(requests), last=len(requests) == 1):
-            for request in requests:
-                _resolve([request], lambda request=request: self._ask([request]))
+        if len(requests) > 1 and _resolve(requests, lambda: self._ask(requests), is_last_try=False):
+            return
+        for request in requests:
+            _resolve([request], lambda request=request: self._ask([request]))
 
     def _ask(self, requests: list[_Request]) -> list[list[Rows]]:
         """The rows of each question of each request, with one call of the predictor."""
@@ -169,12 +170,12 @@ class Batcher:
         return [[rows[numbers[query]][: request.k] for query in request.queries] for request in requests]
 
 
-def _resolve(requests: list[_Request], work: Callable[[], list], last: bool = True) -> bool:
+def _resolve(requests: list[_Request], work: Callable[[], list], is_last_try: bool = True) -> bool:
     """Gives each request its result, or, if this is the last try, the error; returns whether there is a result."""
     try:
         results = work()
     except Exception as error:
-        if last:
+        if is_last_try:
             for request in requests:
                 request.future.set_exception(error)
         else:
