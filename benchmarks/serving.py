@@ -134,18 +134,21 @@ def main(_) -> None:
                 asked = [body_of(*pair) for pair in questions(graph, CLIENTS.value * REQUESTS.value, random)]
                 bodies = [asked[i :: CLIENTS.value] for i in range(CLIENTS.value)]
                 with Running(predictor, most_scorings) as service:
+                    cpu_s = time.process_time()
                     seconds, found = pool.submit(all_clients, service.port, bodies).result()
+                    cpu_s = time.process_time() - cpu_s
                     times, errors = sorted(ms for ms, _ in found), sum(status != 200 for _, status in found)
                     percentiles = (times[len(times) // 2], times[int(len(times) * 0.99)])
-                    rows[most_scorings].append((len(found) / seconds, *percentiles, service.batcher.calls, errors))
+                    rates = (len(found) / seconds, *percentiles, cpu_s / len(found) * 1e3)
+                    rows[most_scorings].append((*rates, service.batcher.calls, errors))
     table = rich.table.Table(title=f"{CLIENTS.value} clients, {CLIENTS.value * REQUESTS.value} requests", title_justify="left")
-    for name in ("", "requests/s", "p50, ms", "p99, ms", "model calls", "errors"):
+    for name in ("", "requests/s", "p50, ms", "p99, ms", "CPU ms a request", "model calls", "errors"):
         table.add_column(name, justify="right")
     medians = {most: [statistics.median(column) for column in zip(*rows[most], strict=True)] for most in rows}
     for name, most in (("batched", WITH), ("one by one", WITHOUT)):
-        rate, p50, p99, calls, errors = medians[most]
-        table.add_row(name, f"{rate:.1f}", f"{p50:.0f}", f"{p99:.0f}", f"{calls:.0f}", f"{errors:.0f}")
-    ratios = [a / b for a, b in zip(medians[WITH][:3], medians[WITHOUT][:3], strict=True)]
+        rate, p50, p99, cpu, calls, errors = medians[most]
+        table.add_row(name, f"{rate:.1f}", f"{p50:.0f}", f"{p99:.0f}", f"{cpu:.1f}", f"{calls:.0f}", f"{errors:.0f}")
+    ratios = [a / b for a, b in zip(medians[WITH][:4], medians[WITHOUT][:4], strict=True)]
     table.add_row("ratio", *(f"{ratio:.2f}" for ratio in ratios), "", "")
     console.print(table)
 
