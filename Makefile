@@ -21,7 +21,7 @@ test-all: .venv/installed-for-tests
 	$(BIN)/python -m pytest -q -m ""
 
 docs: .venv/installed-for-docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The text codebook's package asks for PyTorch, of which nothing here is needed: --no-deps.
 .venv/installed: setup.py $(wildcard tofu_jax/ops/compiled/*.cc tofu_jax/ops/compiled/*.h)

@@ -13,15 +13,21 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with runs/mix, a model of random parameters, and with the program `tofu-jax`."""
+    """A folder with the programs `tofu-jax` and `python`."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "runs").mkdir()
-    write_random_run(folder / "runs" / "mix")
     (folder / "bin").mkdir()
     for name, arguments in (("tofu-jax", "-m tofu_jax "), ("python", "")):
         program = folder / "bin" / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
         program.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder_with_model(folder):
+    """The same with runs/mix, a model of random parameters."""
+    (folder / "runs").mkdir()
+    write_random_run(folder / "runs" / "mix")
     return folder
 
 
@@ -53,11 +59,14 @@ def tutorial(blocks):
 
 def test_the_graph_of_the_tutorial_has_no_mistakes(folder, tutorial):
     """What needs no model, for the default run."""
-    assert "valley: 11 entities, 4 relations" in run(folder, tutorial[:2])
+    output = run(folder, tutorial[:2])
+    assert "11 entities, 4 relations, 14 / 1 / 2 train / valid / test facts" in output
+    assert "valley: 0 errors" in output
 
 
 @pytest.mark.slow
-def test_the_tutorial(folder, tutorial):
+def test_the_tutorial(folder_with_model, tutorial):
+    folder = folder_with_model
     output = run(folder, tutorial)
     for expected in ("valley", "(Brig, railway_to, ?)", "(?, speaks, German)", "(Thun, railway_to, ?)", "valley: MRR"):
         assert expected in output
@@ -66,7 +75,7 @@ def test_the_tutorial(folder, tutorial):
 
 
 @pytest.mark.slow
-def test_the_first_page(folder, blocks):
+def test_the_first_page(folder_with_model, blocks):
     page = [block for block in blocks("docs/index.md") if block.language in ("bash", "python")]
     assert len(page) == 2
-    assert run(folder, page).count("(France, shares a border with, ?)") == 2
+    assert run(folder_with_model, page).count("(France, shares a border with, ?)") == 2
