@@ -32,6 +32,7 @@ CORE = [
     "tensorboardX>=2.6.5,<3",
     "rich>=15,<16",
     "matplotlib>=3.11,<4",
+    "jinja2>=3.1.6,<4",
 ]
 BUILT_IN_GRAPHS = [
     "countryinfo>=1.0.1,<2",
@@ -87,7 +88,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
-    package_data={"tofu_jax": ["pretrained/*", "serving/page.html"]},
+    package_data={"tofu_jax": ["pretrained/*", "serving/page.html", "evaluation/report.html.jinja"]},
     entry_points={"console_scripts": ["tofu-jax=tofu_jax.__main__:main"]},
     ext_modules=[KERNELS],
     cmdclass={"build_ext": BuildLibrary},

@@ -51,6 +51,22 @@ def random_tokens(random, num_entities):
     return EntityTokens(*draw(TEXT_TOKENS, text), *draw(IMAGE_TOKENS, image))
 
 
+class SameTokens:
+    """In the place of tokenizers: random tokens, whatever the texts; counts how often it is asked."""
+
+    codebooks = CODEBOOKS
+
+    def __init__(self):
+        self.calls = 0
+
+    def restricted_to(self, modalities):
+        return self
+
+    def __call__(self, graph):
+        self.calls += 1
+        return random_tokens(np.random.default_rng(0), graph.num_entities)
+
+
 @st.composite
 def graphs(draw, most_entities=MOST_ENTITIES):
     """Strategy: (random generator, graph), with so few facts that every prompt graph is whole and every fact an example."""

@@ -122,7 +122,7 @@ def test_json_round_trip_and_the_same_report_from_it(results, tmp_path):
     assert list(restored) == list(results)
     assert tables(restored) == tables(results)
     again = write_report(restored, tmp_path / "again")
-    assert sorted(file.name for file in again.parent.iterdir()) == ["report.md", "report.png", "results.json"]
+    assert sorted(file.name for file in again.parent.iterdir()) == ["report.html", "report.md", "report.png", "results.json"]
     for file in again.parent.iterdir():
         assert file.read_bytes() == (path.parent / file.name).read_bytes()
 

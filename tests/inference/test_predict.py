@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import CODEBOOKS, make_graph, quick_compilation, random_tokens, renumbered
+from making import CODEBOOKS, SameTokens, make_graph, quick_compilation, renumbered
 from scipy.special import logsumexp
 
 from tofu_jax.errors import DataError
@@ -284,22 +284,6 @@ def test_scores_that_are_not_finite_are_refused():
     predictor = GraphPredictor(graph, lambda queries: np.full((len(queries), graph.num_entities), np.nan), "made")
     with pytest.raises(ScoreError, match=r"query \(\?, 'r1', 'e3'\)"):
         predictor.answer([Query(None, "r1", "e3")])
-
-
-class SameTokens:
-    """In the place of tokenizers: random tokens, whatever the texts; counts how often it is asked."""
-
-    codebooks = CODEBOOKS
-
-    def __init__(self):
-        self.calls = 0
-
-    def restricted_to(self, modalities):
-        return self
-
-    def __call__(self, graph):
-        self.calls += 1
-        return random_tokens(np.random.default_rng(0), graph.num_entities)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def results_of(folder):
 
 def check_schema(results, graph, queries):
     keys = {"graph", "checkpoint", "metrics", "strata", "sides", "relations", "baselines", "protocol", "seconds", "queries"}
-    assert results.keys() - {"controls"} == keys
+    assert results.keys() - {"controls"} == keys | {"mistakes", "configuration", "environment"}
     assert (results["graph"], results["queries"]) == (graph, queries)
     assert results["seconds"] > 0
     scored = [results["metrics"], *results["baselines"].values(), *results.get("controls", {}).values()]
@@ -118,13 +118,14 @@ def test_pretraining_leaves_a_whole_run(workdir):
 
 def test_pretraining_reports_on_the_graph_it_held_out(workdir):
     report = workdir / "report" / "elements"
-    assert {path.name for path in report.iterdir()} == {"results.json", "report.md", "report.png"}
+    assert {path.name for path in report.iterdir()} == {"results.json", "report.md", "report.png", "report.html"}
     results = results_of(report)
     check_schema(results, "elements", 2 * len(load_builtin("elements").test))
     assert results["checkpoint"] == f"{workdir} step 30"
     assert {"structure only", "untrained"} <= set(results["controls"])
     assert results["protocol"]["evaluated_triples_in_message_graph"] == 0
     assert "elements: MRR" in (report / "report.md").read_text()
+    assert "Training loss and held-out MRR by step" in (report / "report.html").read_text()
 
 
 def test_the_same_command_again_finds_nothing_to_train(launch, workdir):

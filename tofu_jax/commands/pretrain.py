@@ -36,5 +36,5 @@ def main(argv) -> None:
     for target in CONFIG.value.zero_shot:
         graph = load_graph(target)
         pretrained = load_pretrained(workdir, image_tokens=tokenizers.image)
-        evaluate_and_report(pretrained, graph, console, workdir / "report" / graph.name)
+        evaluate_and_report(pretrained, graph, console, workdir / "report" / graph.name, workdir / "curves.png")
     console.print(f"Everything is in {workdir}/ (curves.png, report/, metrics.jsonl, tensorboard/).", highlight=False)

@@ -61,5 +61,10 @@ def main(argv) -> None:
             "WARNING: whoever can reach this machine can ask. There is no login and no encryption here.", style="bold red"
         )
     console.print(f"serving {graph.name} with {pretrained.source} on {url_of(listener)}", highlight=False, soft_wrap=True)
-    serve(predictor, listener, None, TIMEOUT_S.value)
+
+    def explain(head: str, relation: str, tail: str, k: int) -> dict:
+        asked = {"head": head, "relation": relation, "tail": tail, "k": k, "messages": MESSAGES.value}
+        return pretrained.explain(graph, **asked).to_dict()
+
+    serve(predictor, listener, explain, TIMEOUT_S.value)
     console.print("stopped", highlight=False)

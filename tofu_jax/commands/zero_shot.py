@@ -22,7 +22,7 @@ GRAPH = flags.DEFINE_string("graph", None, "The name of a data set, or a folder 
 SPLIT = flags.DEFINE_enum("split", "test", ["test", "valid", "valid+test"], "Which held-out facts to rank.")
 MAX_TRIPLES = flags.DEFINE_integer("max_triples", None, "Rank a fixed sample of so many facts; default: all.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the sample and of the shuffle control.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json, report.md and report.png.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder for report.html, report.md, report.png and results.json.")
 IMAGE_TOKENS = flags.DEFINE_string("image_tokens", None, "Image token ids: see `tofu-jax tokenize --help`.")
 MODALITIES = flags.DEFINE_list("modalities", ["structure", "text", "image"], "What the model may see.")
 CONTROLS = flags.DEFINE_bool("controls", True, "Also rank with shuffled and missing modalities and with an untrained model.")
@@ -55,6 +55,7 @@ def main(argv) -> None:
         graph,
         console,
         pathlib.Path(OUTPUT.value) if OUTPUT.value else None,
+        pathlib.Path(CHECKPOINT.value) / "curves.png" if CHECKPOINT.value else None,
         split=SPLIT.value,
         max_triples=MAX_TRIPLES.value,
         seed=SEED.value,

@@ -1,7 +1,7 @@
-"""Evaluate a scorer beside its baselines, and put the figures on disk, on the terminal and in a picture.
+"""Evaluate a scorer beside its baselines, and put the figures on disk, on the terminal, in a picture and on a page.
 
 The figures are one plain dictionary (`evaluate`); the files, the tables and the picture are made from it alone, so a
-report can be written again from its results.json.
+report can be written again from its results.json. Only pictures of entities have to come from the graph.
 """
 
 import collections.abc
@@ -16,6 +16,8 @@ import rich.markup
 import rich.table
 
 from tofu_jax.errors import DataError
+from tofu_jax.evaluation.mistakes import worst_mistakes
+from tofu_jax.evaluation.page import render_page
 from tofu_jax.evaluation.picture import plot_mrr_bars
 from tofu_jax.evaluation.ranking import (
     POLICIES,
@@ -60,8 +62,9 @@ def evaluate(
     Returns:
       Plain values that JSON can hold: "graph", "checkpoint", "metrics" (policy → metrics), "strata", "sides" and
       "relations" (name → "queries" and realistic metrics; of an empty stratum only "queries"), "baselines" and
-      "controls" (name → policy → metrics; "controls" only if given), "protocol", "seconds" (wall time of the model's
-      ranks alone) and "queries" (2·n). Each stratum also has "others": the MRR in it of each baseline and control.
+      "controls" (name → policy → metrics; "controls" only if given), "mistakes" (`worst_mistakes`), "protocol", "seconds"
+      (wall time of the model's ranks alone) and "queries" (2·n). Each stratum also has "others": the MRR in it of each
+      baseline and control.
 
     Raises:
       ScoreError: scores that cannot be ranked, see `rank_queries`.
@@ -93,6 +96,7 @@ def evaluate(
     if controls is not None:
         results["controls"] = {name: _all_policies(others) for name, others in control_ranks.items()}
     return results | {
+        "mistakes": worst_mistakes(scorer, graph, triples, ranks, known),
         "protocol": _protocol(graph, triples, split, known),
         "seconds": round(seconds, 3),
         "queries": 2 * len(triples),
@@ -178,12 +182,16 @@ def print_report(results: Results, console: rich.console.Console) -> None:
         console.print(grid)
 
 
-def write_report(results: Results, folder: pathlib.Path) -> pathlib.Path:
-    """Writes results.json, report.md and report.png; a reader sees each file as it was or whole.
+def write_report(
+    results: Results, folder: pathlib.Path, graph: KnowledgeGraph | None = None, curves: pathlib.Path | None = None
+) -> pathlib.Path:
+    """Writes results.json, report.md, report.png and report.html; a reader sees each file as it was or whole.
 
     Args:
       results: of `evaluate`.
       folder: made if it does not exist.
+      graph: has the pictures of entities for report.html; None leaves them out.
+      curves: a PNG of the training curves for report.html; left out where it is None or not there.
 
     Returns:
       The path of report.md.
@@ -193,11 +201,12 @@ def write_report(results: Results, folder: pathlib.Path) -> pathlib.Path:
       OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # All three are made before the first is written, so that an error leaves an older report as it was; results.json
+    # All are made before the first is written, so that an error leaves an older report as it was; results.json
     # comes last, so that where it is new the others are too.
     contents = {
         "report.png": plot_mrr_bars(results),
         "report.md": _markdown(results).encode(),
+        "report.html": render_page(results, graph, curves).encode(),
         "results.json": (json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
     for name, content in contents.items():

@@ -26,15 +26,30 @@ class Table:
 
 def tables(results: Results) -> list[Table]:
     """The tables of a report, made from results alone, so that the terminal and report.md say the same."""
-    made = [
+    return [*overall_tables(results), *_relation_tables(results["relations"]), protocol_table(results)]
+
+
+def overall_tables(results: Results) -> list[Table]:
+    """The tables that are not about single relations."""
+    return [
         Table("Metrics by tie policy", ("ties", *HEADINGS), [(p, *_cells(results["metrics"][p])) for p in POLICIES]),
         *_comparison_tables(results),
         _parts_table("Strata", "stratum", {STRATA[name]: part for name, part in results["strata"].items()}),
         _parts_table("Sides", "answer", results["sides"]),
-        *_relation_tables(results["relations"]),
     ]
+
+
+def protocol_table(results: Results) -> Table:
+    """How it was measured."""
     words = [(name.replace("_", " "), f"{v:,}" if isinstance(v, int) else v) for name, v in results["protocol"].items()]
-    return [*made, Table("Protocol", ("what", "value"), words)]
+    return Table("Protocol", ("what", "value"), words)
+
+
+def relation_table(relations: dict[str, dict[str, typing.Any]], most: int) -> Table:
+    """The relations with the most queries, at most so many, the best first."""
+    frequent = sorted(relations.values(), key=lambda part: -part["queries"])[:most]
+    shown = f"{len(frequent)} of {len(relations)}, those with the most queries" if len(frequent) < len(relations) else "all"
+    return _of_relations(f"Relations ({shown})", sorted(frequent, key=lambda part: -part["mrr"]))
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], num_words: int = 1) -> str:
@@ -68,18 +83,18 @@ def _relation_tables(relations: dict[str, dict[str, typing.Any]]) -> list[Table]
     """All relations where they are few, else the best and the worst."""
     counted = [part for part in relations.values() if part["queries"] >= FEWEST_QUERIES]
     ordered = sorted(counted, key=lambda part: -part["mrr"])
-
-    def table(title: str, parts: list[dict[str, typing.Any]]) -> Table:
-        rows = [(part["label"], f"{part['queries']:,}", *_cells(part)) for part in parts]
-        return Table(title, ("relation", "queries", *HEADINGS), rows)
-
     note = f"with {FEWEST_QUERIES} queries or more"
     if len(ordered) <= 2 * EXTREMES:
-        return [table(f"Relations {note} ({len(ordered)} of {len(relations)})", ordered)] if ordered else []
+        return [_of_relations(f"Relations {note} ({len(ordered)} of {len(relations)})", ordered)] if ordered else []
     return [
-        table(f"Best {EXTREMES} of the {len(ordered)} relations {note}", ordered[:EXTREMES]),
-        table(f"Worst {EXTREMES} of the {len(ordered)} relations {note}", ordered[-EXTREMES:]),
+        _of_relations(f"Best {EXTREMES} of the {len(ordered)} relations {note}", ordered[:EXTREMES]),
+        _of_relations(f"Worst {EXTREMES} of the {len(ordered)} relations {note}", ordered[-EXTREMES:]),
     ]
+
+
+def _of_relations(title: str, parts: list[dict[str, typing.Any]]) -> Table:
+    rows = [(part["label"], f"{part['queries']:,}", *_cells(part)) for part in parts]
+    return Table(title, ("relation", "queries", *HEADINGS), rows)
 
 
 def _cells(metrics: dict[str, float]) -> tuple[str, ...]:

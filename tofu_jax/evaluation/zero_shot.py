@@ -7,6 +7,7 @@ import rich.console
 
 from tofu_jax.errors import DataError
 from tofu_jax.evaluation.baselines import default_baselines
+from tofu_jax.evaluation.environment import environment
 from tofu_jax.evaluation.ranking import Scorer, sample_triples
 from tofu_jax.evaluation.report import evaluate, print_report, write_report
 from tofu_jax.evaluation.tables import MODEL_NAME, Results
@@ -42,7 +43,8 @@ def evaluate_zero_shot(
       controls: also rank with shuffled texts and images, without each modality present, and with an untrained model.
 
     Returns:
-      Results as of `evaluate`.
+      Results as of `evaluate`, with "configuration" (what was asked for, and what the checkpoint says of itself) and
+      "environment".
 
     Raises:
       DataError: the split is unknown or empty.
@@ -61,7 +63,7 @@ def evaluate_zero_shot(
     baselines = default_baselines(graph, seed)
     names = [MODEL_NAME, *baselines, *others]
     with Progress(f"ranking {graph.name}", len(names) * 2 * len(triples), console) as progress:
-        return evaluate(
+        results = evaluate(
             pretrained.scorer(prepared),
             graph,
             triples,
@@ -71,6 +73,24 @@ def evaluate_zero_shot(
             controls=others,
             on_batch=lambda name, done, total: progress.update(names.index(name) * total + done, name),
         )
+    asked = {
+        "split": split,
+        "max_triples": max_triples,
+        "seed": seed,
+        "modalities": list(modalities),
+        "controls": controls,
+    }
+    return results | {"configuration": {"evaluation": asked, **_told_by(pretrained)}, "environment": environment()}
+
+
+def _told_by(pretrained: Pretrained) -> dict[str, dict]:
+    """What a checkpoint says about itself, without hashes."""
+    meta = pretrained.meta
+    told = {name: dict(meta[name]) for name in ("model", "tokens") if name in meta}
+    if "codebooks" in meta:
+        told["codebooks"] = {name: book["name"] for name, book in meta["codebooks"].items()}
+    graphs = sorted({source["name"] for source in meta.get("sources", ())})
+    return told | {"training": {"step": pretrained.step, "graphs": graphs}}
 
 
 def _facts(graph: KnowledgeGraph, split: str) -> Array:
@@ -88,13 +108,15 @@ def evaluate_and_report(
     graph: KnowledgeGraph,
     console: rich.console.Console,
     output: pathlib.Path | None,
+    curves: pathlib.Path | None = None,
     **options,
 ) -> Results:
     """Evaluates, prints the tables and writes the report.
 
     Args:
       pretrained, graph, console, options: as in `evaluate_zero_shot`.
-      output: folder for results.json, report.md and report.png; None writes nothing.
+      output: folder for results.json, report.md, report.png and report.html; None writes nothing.
+      curves: see `evaluation.report.write_report`.
 
     Returns:
       Results as of `evaluation.report.evaluate`.
@@ -102,5 +124,5 @@ def evaluate_and_report(
     results = evaluate_zero_shot(pretrained, graph, console, **options)
     print_report(results, console)
     if output is not None:
-        console.print(f"report: {write_report(results, output)}", highlight=False, soft_wrap=True)
+        console.print(f"report: {write_report(results, output, graph, curves)}", highlight=False, soft_wrap=True)
     return results

@@ -83,7 +83,7 @@ class Asker:
             batch = checked_scores(self.scorer, queries[rows], self.graph)
             for row, scores in zip(rows.tolist(), batch, strict=True):
                 splits = self._splits(queries[row])
-                yield row, _comparable(scores.astype(np.float64), splits == 0), splits
+                yield row, comparable(scores.astype(np.float64), splits == 0), splits
             counter.add(len(rows))
 
     def _splits(self, query: Array) -> Array:
@@ -94,7 +94,7 @@ class Asker:
         return splits
 
 
-def _comparable(scores: Array, unknown: Array) -> Array:
+def comparable(scores: Array, unknown: Array) -> Array:
     """Scores float64 [N] of one query minus the log-sum-exp over the unknown candidates (over all, if none is unknown)."""
     competing = scores[unknown] if unknown.any() else scores
     highest = competing.max()

@@ -49,6 +49,7 @@ class GraphPredictor:
 
     Attributes:
       graph: that is asked about.
+      scorer: of its `message_graph`.
       checkpoint: what scores.
       messages: what it sees, "train" or "all".
       entities, relations: find positions in the graph by id or label.
@@ -64,6 +65,7 @@ class GraphPredictor:
           messages: what the scorer sees, for the results.
         """
         self.graph, self.checkpoint, self.messages = graph, checkpoint, messages
+        self.scorer = scorer
         self._asker = Asker(graph, scorer)
         self.entities = Names("entity", graph.name, graph.entities, graph.labels)
         self.relations = Names("relation", graph.name, graph.relations, graph.relation_labels)
@@ -72,7 +74,7 @@ class GraphPredictor:
     def hiding(self, split: str) -> "GraphPredictor":
         """The same predictor, to which the facts of a held-out split are not known: they compete like any others."""
         graph = dataclasses.replace(self.graph, **{split: np.zeros((0, 3), np.int32)})
-        return GraphPredictor(graph, self._asker.scorer, self.checkpoint, self.messages)
+        return GraphPredictor(graph, self.scorer, self.checkpoint, self.messages)
 
     def answer(
         self,

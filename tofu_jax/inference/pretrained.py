@@ -15,6 +15,8 @@ from tofu_jax.errors import DataError
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.inference.calibration import Calibration
+from tofu_jax.inference.explain import GraphExplainer
+from tofu_jax.inference.explanation import Explanation
 from tofu_jax.inference.model_folder import write_model
 from tofu_jax.inference.predict import GraphPredictor, Known, Messages, message_graph
 from tofu_jax.inference.predictions import Predictions
@@ -184,6 +186,29 @@ class Pretrained:
           console: to show progress on, with the time left.
         """
         return self.predictor(graph, messages).best_facts(k, relations, heads, console)
+
+    def explain(
+        self, graph: KnowledgeGraph, *, head: str, relation: str, tail: str, k: int = 5, messages: Messages = "train"
+    ) -> Explanation:
+        """Why a tail stands where it does as the answer to (head, relation, ?).
+
+            print(model.explain(graph, head="France", relation="borders", tail="Spain"))
+
+        Args:
+          graph: to ask about.
+          head, relation, tail: ids or labels. A fact that stands among the messages is hidden for the explanation: the model
+            would else say that it is true because it is there.
+          k: most paths.
+          messages: as in `predict`.
+
+        Returns:
+          The strongest paths from head to tail, how the tail does without each of them, and without texts and images.
+
+        Raises:
+          DataError: a name is unknown or ambiguous, or an option is none.
+        """
+        scorer = self.predictor(graph, messages).scorer
+        return GraphExplainer(graph, scorer, self.source, messages).explain(head, relation, tail, k)
 
     def save_pretrained(
         self,

@@ -31,6 +31,10 @@ class ModelScorer:
     """Scores all entities for queries on one graph; an `evaluation.ranking.Scorer`.
 
     Entities are encoded once, relations once per query relation; queries of one relation share its prompt.
+
+    Attributes:
+      model, params: of the checkpoint.
+      graph: that it asks about.
     """
 
     def __init__(
@@ -49,14 +53,14 @@ class ModelScorer:
           graph: to ask about.
           num_examples: M, prompt examples per relation: the first ones of each relation's pool.
         """
-        self._apply = (model, params)
-        self._graph = graph
-        self._num_examples = num_examples
+        self.model, self.params, self.graph = model, params, graph
+        self._codebooks, self._num_examples = codebooks, num_examples
         self._edge_mask = jnp.asarray(graph.padded.edge_mask())
-        self._entities = _encode_entities(*self._apply, graph.arrays, codebooks)
+        self._entities = _encode_entities(self.model, self.params, graph.arrays, codebooks)
         state_mib = len(graph.padded.entity_mask) * _HEADS * model.config.width * 4 / 2**20
         self._num_relations = max(1, min(_MOST_RELATIONS, int(_STATE_MIB / state_mib)))
         self._prompts: dict[int, jax.Array] = {}
+        self._without: dict[str, ModelScorer] = {}
 
     def __call__(self, queries: Array, /) -> Array:
         """Scores every entity as the answer of each query.
@@ -67,15 +71,16 @@ class ModelScorer:
         Returns:
           float32 [B, N], higher is likelier; only the order within a row means something.
         """
-        scores = np.empty((len(queries), self._graph.graph.num_entities), np.float32)
+        scores = np.empty((len(queries), self.graph.graph.num_entities), np.float32)
         for blocks, num_relations in self._calls(_blocks_of_one_relation(queries)):
             num_heads = 1 if len(blocks[0]) == 1 else _HEADS
             padded = blocks + blocks[-1:] * (num_relations - len(blocks))
             relations = np.array([queries[block[0], 1] for block in padded], np.int32)
             heads = np.stack([np.resize(queries[block, 0], num_heads) for block in padded])
             found = _score(
-                *self._apply,
-                self._graph.arrays,
+                self.model,
+                self.params,
+                self.graph.arrays,
                 self._edge_mask,
                 self._entities,
                 jnp.stack(self._encoded(relations), axis=1),
@@ -101,6 +106,30 @@ class ModelScorer:
                 else:
                     yield chunk, self._num_relations
 
+    def without(self, modality: str) -> "ModelScorer":
+        """The scorer of the same graph with "text" or "image" masked."""
+        if modality not in self._without:
+            graph = self.graph.without(modality)
+            self._without[modality] = ModelScorer(self.model, self.params, self._codebooks, graph, self._num_examples)
+        return self._without[modality]
+
+    def arguments(self, head: int, relation: int, removed_facts: Array | None = None) -> tuple:
+        """What `Tofu.score` takes for one query.
+
+        Args:
+          head, relation: of the query, inverses included.
+          removed_facts: int [n] rows of the graph's `train` that send no messages; None for none.
+        """
+        mask = jnp.asarray(self.graph.padded.edge_mask(removed_facts))
+        relations = np.array([relation], np.int32)
+        encoded = jnp.stack(self._encoded(relations), axis=1)
+        return self.graph.arrays, mask, self._entities, encoded, relations, np.array([[head]], np.int32)
+
+    def score_without(self, head: int, relation: int, removed_facts: Array | None) -> Array:
+        """Scores float32 [N] of one query, asked with `arguments`."""
+        found = _score(self.model, self.params, *self.arguments(head, relation, removed_facts))
+        return np.asarray(found)[0, 0, : self.graph.graph.num_entities]
+
     def _encoded(self, relations: Array) -> list[jax.Array]:
         """P of each query relation [R, d], from memory where it was asked for before."""
         missing = [int(r) for r in dict.fromkeys(relations.tolist()) if r not in self._prompts]
@@ -108,9 +137,9 @@ class ModelScorer:
             chunk = missing[start : start + len(relations)]
             padded = np.resize(np.array(chunk, np.int32), len(relations))
             examples = np.tile(np.arange(self._num_examples), (len(padded), 1))
-            prompts = self._graph.prompts.prompts(padded, examples)
+            prompts = self.graph.prompts.prompts(padded, examples)
             arrays = PromptArrays(**{name: getattr(prompts, name) for name in PromptArrays._fields})
-            encoded = _encode_relations(*self._apply, self._graph.arrays, self._entities, arrays)
+            encoded = _encode_relations(self.model, self.params, self.graph.arrays, self._entities, arrays)
             for position, relation in enumerate(chunk):
                 self._prompts[relation] = encoded[:, position]
         found = [self._prompts[int(relation)] for relation in relations]

@@ -1,11 +1,13 @@
 """Level 3: conditional message passing from the query's head over the whole graph (NBFNet's scheme, TOFU's messages)."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from tofu_jax.model.fusion import MODALITIES, EntityStates
-from tofu_jax.model.messages import MessageMixture
+from tofu_jax.model.messages import Coefficients, MessageMixture
 from tofu_jax.model.update import ResidualUpdate
 from tofu_jax.ops.edges import Edges
 from tofu_jax.ops.relational import relational_sum
@@ -58,8 +60,25 @@ class ModalityMessages(nn.Module):
         return received.reshape(shape).sum(axis=1)[:, :, None]
 
 
+class Sent(NamedTuple):
+    """What the messages of a layer are made of: arguments of `ops.relational`.
+
+    Attributes:
+      states, reached: [N, Q, H, d] and [N, Q, H], of the senders.
+      coefficients: [R, Q, d] each.
+    """
+
+    states: jax.Array
+    reached: jax.Array
+    coefficients: Coefficients
+
+
 class GraphLayer(nn.Module):
-    """One layer: refined relation states → collapsed mixture of messages → sum → residual update."""
+    """One layer: refined relation states → collapsed mixture of messages → sum → residual update.
+
+    For explanations a layer stores what it sent ("intermediates"), and adds what it finds in "nudges" to the sums of messages,
+    so that one can ask what these were worth. Neither collection exists otherwise.
+    """
 
     width: int
     operators: tuple[str, ...]
@@ -83,6 +102,9 @@ class GraphLayer(nn.Module):
         r_query = relations[query, jnp.arange(len(query))]
         coefficients = MessageMixture(self.operators, name="messages")(relations, r_query)
         received, arrived = relational_sum(states, reached, *coefficients, edges)
+        self.sow("intermediates", "sent", Sent(states, reached, coefficients))
+        if self.has_variable("nudges", "received"):
+            received += self.get_variable("nudges", "received")
         reached = jax.lax.stop_gradient(jnp.minimum(reached + arrived, 1))
         # Where nothing has arrived the state stays 0: only what is reached may send.
         states = ResidualUpdate(self.width, name="update")(states, received, described, reached)
@@ -124,7 +146,7 @@ class GraphEncoder(nn.Module):
 
         layers = nn.scan(
             GraphLayer,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, "intermediates": 0, "nudges": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=self.num_layers,

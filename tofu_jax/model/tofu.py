@@ -123,4 +123,5 @@ class Tofu(nn.Module):
         counts = times_answer(edges, query, graph.nodes["text_ids"].shape[0])
         content = self.content_match(entities.direction, r_query, counts, heads)
         prior = self.answer_prior(r_query, counts)
+        self.sow("intermediates", "parts", {"paths": structure, "content": content, "frequency": prior})  # for explanations
         return jnp.moveaxis(structure + content + prior, 0, -1), jnp.moveaxis(reached, 0, -1)

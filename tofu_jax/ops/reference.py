@@ -12,20 +12,25 @@ def swap(states: jax.Array) -> jax.Array:
     return jnp.concatenate([second, first], axis=-1)
 
 
-def forward(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax.Array, jax.Array]:
-    """`relational_sum`. Writes all [E, Q, H, d] messages to memory."""
+def messages(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax.Array, jax.Array]:
+    """What each edge sends, [E, Q, H, d] (in float32 or wider), 0 where it sends nothing; and whether it does, [E, Q, H]."""
     wide = jnp.promote_types(states.dtype, jnp.float32)
     scale, swap_scale, bias = (values.astype(wide)[edges.relations][:, :, None] for values in (scale, swap_scale, bias))
     sent = states.astype(wide)[edges.senders]
     mask = edges.mask[:, None, None] if edges.mask.ndim == 1 else edges.mask[:, :, None]
     # Masked edges may stand anywhere and hold anything.
     visible = mask & (present[edges.senders] > 0)
-    messages = jnp.where(visible[..., None], scale * sent + swap_scale * swap(sent) + bias, 0)
+    return jnp.where(visible[..., None], scale * sent + swap_scale * swap(sent) + bias, 0), visible
+
+
+def forward(states, present, scale, swap_scale, bias, edges: Edges) -> tuple[jax.Array, jax.Array]:
+    """`relational_sum`. Writes all [E, Q, H, d] messages to memory."""
+    sent, visible = messages(states, present, scale, swap_scale, bias, edges)
 
     def by_receiver(values):
         return jax.ops.segment_sum(values, edges.receivers, len(states), indices_are_sorted=True).astype(states.dtype)
 
-    return by_receiver(messages), by_receiver(visible.astype(wide))
+    return by_receiver(sent), by_receiver(visible.astype(sent.dtype))
 
 
 def backward(states, present, scale, swap_scale, bias, edges: Edges, gradient) -> tuple[jax.Array, ...]:
