@@ -233,6 +233,7 @@ def _page() -> tuple[str, str]:
         "default-src": "'none'",
         "script-src": hashes("script"),
         "style-src": hashes("style"),
+        "img-src": "data:",  # the empty icon
         "connect-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
