@@ -1,11 +1,12 @@
 # Two commands for a fresh machine with Python 3.11+ and a package index:
 #   make pretrain   installs into .venv/, pre-trains on the built-in mixture, evaluates zero-shot
 #   make test       installs into .venv/, checks style, runs the default tests
+# `make docs` builds the documentation into site/.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: pretrain test test-all
+.PHONY: pretrain test test-all docs
 .DELETE_ON_ERROR:
 
 pretrain: .venv/installed
@@ -19,6 +20,9 @@ test: .venv/installed-for-tests
 test-all: .venv/installed-for-tests
 	$(BIN)/python -m pytest -q -m ""
 
+docs: .venv/installed-for-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # The text codebook's package asks for PyTorch, of which nothing here is needed: --no-deps.
 .venv/installed: setup.py $(wildcard tofu_jax/ops/compiled/*.cc tofu_jax/ops/compiled/*.h)
 	$(PYTHON) -m venv .venv
@@ -28,4 +32,8 @@ test-all: .venv/installed-for-tests
 
 .venv/installed-for-tests: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+.venv/installed-for-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@

