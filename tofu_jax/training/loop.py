@@ -26,6 +26,7 @@ from tofu_jax.training.checkpoint import (
     tree_hash,
 )
 from tofu_jax.training.memory import check_memory, largest_graph
+from tofu_jax.training.parallel import check_same_everywhere, from_every_process, is_first_process, noticing_lost_processes
 from tofu_jax.training.preemption import Interrupted, StopRequest
 from tofu_jax.training.profiling import Profiler
 from tofu_jax.training.run import Run, create_run, step_arguments
@@ -71,6 +72,7 @@ def pretrain(
     latest = read_checkpoint(workdir) if saved_steps(workdir / "checkpoints") else None
     with watch.phase("preparing"):
         run = create_run(config, initial, latest, console)
+    check_same_everywhere({"configuration": described, "step": latest and latest.step, **run.data_hashes()})
     # Only now that the graphs are known to be good is anything written.
     folder = RunFolder(workdir, described)
     store = CheckpointStore(folder.checkpoints, config.keep_last)
@@ -84,8 +86,9 @@ def pretrain(
         console.print(f"resuming after step {first}", highlight=False)
     writer, profiler = MetricsWriter(folder, first), Profiler(workdir / "profile", profile_steps)
     with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler:
-        finished = _train(run, state, first, store, writer, watch, profiler, stop, console)
-    if jax.process_index() == 0:
+        with noticing_lost_processes():
+            finished = _train(run, state, first, store, writer, watch, profiler, stop, console)
+    if is_first_process():
         folder.plot_curves()
     console.print(watch.summary(), highlight=False, soft_wrap=True)
     if not finished:
@@ -202,18 +205,20 @@ def _evaluate(run, params, step, store, writer, stop, console) -> bool:
 def held_out_mrr(run: Run, params: Any, on_batch: Callable[[], None] = lambda: None) -> dict[str, float]:
     """Filtered MRR (realistic) on a fixed sample of each training graph's validation facts, by name of a graph that has any.
 
+    Several processes share the graphs out among themselves, and all of them return everything.
+
     Args:
       run: with the graphs.
       params: to evaluate.
       on_batch: called after each batch of queries; may raise to give up.
     """
-    mrr = {}
-    for prepared in run.mixture.graphs:
-        graph = prepared.graph
-        if not len(graph.valid):
-            continue
+    rated = [prepared for prepared in run.mixture.graphs if len(prepared.graph.valid)]
+    mrr = np.zeros(len(rated))
+    for i in range(jax.process_index(), len(rated), jax.process_count()):
+        graph = rated[i].graph
         sample = sample_triples(graph.valid, run.config.valid_triples, run.config.seed)
-        scorer = ModelScorer(run.model, params, run.codebooks, prepared, run.config.batch.examples)
+        scorer = ModelScorer(run.model, params, run.codebooks, rated[i], run.config.batch.examples)
         ranks = rank_queries(scorer, graph, sample, 64, KnownAnswers.of_graph(graph), lambda *_: on_batch())
-        mrr[graph.name] = ranks.metrics()["mrr"]
-    return mrr
+        mrr[i] = ranks.metrics()["mrr"]
+    found = from_every_process(mrr).sum(axis=0).tolist()  # zero where another process has ranked
+    return {prepared.graph.name: value for prepared, value in zip(rated, found, strict=True)}

@@ -53,6 +53,13 @@ class Run:
     meta: Mapping[str, Any]
     initial: Pretrained | None
 
+    def data_hashes(self) -> dict[str, Any]:
+        """What is the same wherever the same graphs are read with the same tokenizers."""
+        return {
+            "graphs": [prepared.graph.fingerprint for prepared in self.mixture.graphs],
+            "codebooks": [codebook.sha256 for _, codebook in sorted(self.tokenizers.codebooks.items())],
+        }
+
     def fresh_state(self, params: Any | None = None) -> TrainState:
         """An empty optimizer, and parameters from the seed or those given."""
         fresh = initial_params(self.model, self.tokenizers.codebooks, self.config.seed)
