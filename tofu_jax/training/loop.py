@@ -28,6 +28,7 @@ from tofu_jax.training.checkpoint import (
 from tofu_jax.training.memory import check_memory, largest_graph
 from tofu_jax.training.parallel import check_same_everywhere, from_every_process, is_first_process, noticing_lost_processes
 from tofu_jax.training.preemption import Interrupted, StopRequest
+from tofu_jax.training.prefetch import Prefetch
 from tofu_jax.training.profiling import Profiler
 from tofu_jax.training.run import Run, create_run, step_arguments
 from tofu_jax.training.run_folder import MetricsWriter, RunFolder, refuse_other_run
@@ -85,9 +86,8 @@ def pretrain(
         first, state = latest.step, store.restore_state(latest.step, state)
         console.print(f"resuming after step {first}", highlight=False)
     writer, profiler = MetricsWriter(folder, first), Profiler(workdir / "profile", profile_steps)
-    with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler:
-        with noticing_lost_processes():
-            finished = _train(run, state, first, store, writer, watch, profiler, stop, console)
+    with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler, noticing_lost_processes():
+        finished = _train(run, state, first, store, writer, watch, profiler, stop, console)
     if is_first_process():
         folder.plot_curves()
     console.print(watch.summary(), highlight=False, soft_wrap=True)
@@ -122,10 +122,15 @@ def _train(run, state, first, store, writer, watch, profiler, stop, console) -> 
     state, compiled = replicate(state), set()
     if first < config.steps:
         with watch.phase("compiling"):
-            arguments = step_arguments(run, run.mixture.batch(first, largest := largest_graph(graphs)))
+            arguments = step_arguments(run, run.mixture.batch(first, largest := largest_graph(run.mixture)))
             console.print(check_memory(train_step, (state, *arguments), graphs[largest]), highlight=False, soft_wrap=True)
         compiled.add(_shapes(arguments))
-    with Progress("training", config.steps, console, first) as progress:
+
+    def prepare(step):
+        batch = run.mixture.batch(step)
+        return batch.graph, step_arguments(run, batch)
+
+    with Progress("training", config.steps, console, first) as progress, Prefetch(prepare, config.steps) as batches:
         for step in range(first, config.steps + 1):
             store.check_saves()
             last, stopping = step == config.steps, stop.at(step)
@@ -142,20 +147,18 @@ def _train(run, state, first, store, writer, watch, profiler, stop, console) -> 
 
             profiler.before_step()
             with watch.phase("batch"):
-                batch = run.mixture.batch(step)
-                graph, arguments = graphs[batch.graph], step_arguments(run, batch)
+                drawn, arguments = batches.take(step)
             with watch.phase("step" if _shapes(arguments) in compiled else "compiling"):
                 state, metrics = train_step(state, *arguments)
                 metrics, done = unreplicate(metrics), step + 1
             compiled.add(_shapes(arguments))
-            watch.count_step()
+            watch.count_step(config.batch.relations * run.mixture.heads[drawn])
             finite = all(map(np.isfinite, metrics))
             if not finite or done == config.steps or _due(done, config.log_every):
                 values = {name: float(value) for name, value in metrics._asdict().items()}
-                timing = watch.lap(config.batch.relations * config.batch.heads)
-                writer.write(done, {**values, "graph": graph.graph.name, **timing})
+                writer.write(done, {**values, "graph": graphs[drawn].graph.name, **watch.lap()})
             if not finite:
-                raise TrainingError(_not_finite(metrics, done, graph.graph.name, store))
+                raise TrainingError(_not_finite(metrics, done, graphs[drawn].graph.name, store))
             progress.update(done, f"loss {metrics.loss:.3f}")
 
 

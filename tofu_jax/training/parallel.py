@@ -105,7 +105,7 @@ def wait_for_all(what: str) -> None:
 
 
 def from_every_process(values: np.ndarray) -> np.ndarray:
-    """What all processes pass, [processes, ...], bit for bit; every process has to call it, with arrays [n, ...] of one shape."""
+    """What all processes pass, [processes, ...], bit for bit; each has to call it, with an array [n, ...] of the same shape."""
     if jax.process_count() == 1:
         return values[None]
     everyone = multihost_utils.process_allgather(np.ascontiguousarray(values).view(np.uint8))  # JAX would round float64
@@ -125,7 +125,7 @@ def noticing_lost_processes() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         raise TrainingError(
-            f"process {jax.process_index()} of {jax.process_count()}: {str(error).splitlines()[0]}. Most likely another process "
-            "has ended: look for the first error among all of them, then start all with the same command again; they continue "
-            "from the latest checkpoint."
+            f"process {jax.process_index()} of {jax.process_count()}: {str(error).splitlines()[0]}. Most likely another one has "
+            "ended: look for the first error among all of them, then start all with the same command again; they continue from "
+            "the latest checkpoint."
         ) from error

@@ -24,7 +24,9 @@ from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.picture_pool import available_cores
 from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
+from tofu_jax.training.batch_size import heads_within
 from tofu_jax.training.checkpoint import Restored, check_tree
+from tofu_jax.training.curriculum import create_curriculum
 from tofu_jax.training.mixture import Batch, BatchConfig, Mixture, check_devices
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
 from tofu_jax.training.step import TrainState, query_arrays, split_over_devices
@@ -81,7 +83,7 @@ def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored 
     earlier = latest or (initial.restored if initial else None)
     batch = BatchConfig(**config.batch)
     check_devices(batch, jax.device_count())
-    graphs, sources = training_graphs(config, console)
+    graphs, sources, source_of = training_graphs(config, console)
     console.print("tokenising texts and images …", highlight=False)
     tokenizers = fit_tokenizers(
         graphs,
@@ -104,7 +106,14 @@ def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored 
         model=model,
         optimizer=create_optimizer(OptimizerConfig(**config.optimizer), config.steps),
         tokenizers=tokenizers,
-        mixture=Mixture(prepared, batch, config.seed, config.graph_exponent),
+        mixture=Mixture(
+            prepared,
+            batch,
+            config.seed,
+            create_curriculum(config, [len(graph.train) for graph in graphs], source_of),
+            [heads_within(batch, model.config, len(p.padded.entity_mask), jax.device_count()) for p in prepared],
+            (jax.process_index(), jax.process_count()),
+        ),
         codebooks=device_codebooks(tokenizers.codebooks),
         meta=latest.meta if latest else _meta(config, model, tokenizers, sources, graphs, earlier),
         initial=initial,
@@ -128,17 +137,20 @@ def _meta(config, model, tokenizers, sources, graphs, earlier: Restored | None) 
     }
 
 
-def training_graphs(config: ConfigDict, console: rich.console.Console) -> tuple[list[KnowledgeGraph], list[dict[str, Any]]]:
+def training_graphs(
+    config: ConfigDict, console: rich.console.Console
+) -> tuple[list[KnowledgeGraph], list[dict[str, Any]], list[int]]:
     """Loads the mixture's graphs, without the facts that are excluded, the large ones cut into sub-graphs.
 
     Returns:
       graphs: of the mixture.
       sources: name, facts and number of removed facts of each graph of the configuration.
+      source_of: for each of `graphs`, the position in `sources` that it comes from.
     """
     if config.held_out not in ("valid", "train"):
         raise TrainingError(f"config.held_out is {config.held_out!r}; give 'valid' or 'train'.")
     excluded = ExcludedFacts.read(config.exclude)
-    graphs, sources = [], []
+    graphs, sources, source_of = [], [], []
     for name in config.graphs:
         graph, removed = excluded.remove_from(load_graph(name, config.part, config.keep_unseen_entities))
         graph = hold_out(graph, config.seed) if config.held_out == "train" else graph
@@ -148,12 +160,12 @@ def training_graphs(config: ConfigDict, console: rich.console.Console) -> tuple[
         note += f"; {leaked:,} of the validation facts stand in train" if (leaked := num_leaked(graph)) else ""
         console.print(graph.summary() + note, highlight=False, soft_wrap=True)
         graphs += parts
+        source_of += [len(sources)] * len(parts)
         sources.append({"name": graph.name, "facts": len(graph.train), "removed_evaluation_facts": removed})
-    return graphs, sources
+    return graphs, sources, source_of
 
 
 def step_arguments(run: Run, batch: Batch) -> tuple[Any, ...]:
     """What `create_train_step`'s step takes beside the state, for the devices of this process."""
-    devices = (jax.device_count(), jax.process_index() * jax.local_device_count(), jax.local_device_count())
-    queries = split_over_devices(query_arrays(batch), *devices)
+    queries = split_over_devices(query_arrays(batch), jax.local_device_count())
     return run.codebooks, run.mixture.graphs[batch.graph].arrays, batch.edge_mask, batch.modalities, queries

@@ -57,22 +57,17 @@ def query_arrays(batch: Batch) -> QueryArrays:
     return QueryArrays(PromptArrays(**fields), batch.heads, batch.answers, batch.candidates)
 
 
-def split_over_devices(queries: QueryArrays, num_devices: int, first: int, count: int) -> QueryArrays:
-    """Cuts axis 0 into equal parts, a device each, and keeps those of this host.
+def split_over_devices(queries: QueryArrays, num_devices: int) -> QueryArrays:
+    """Cuts axis 0 into equal parts, a device each.
 
     Args:
-      queries: of the whole step.
-      num_devices: over all hosts.
-      first, count: the devices of this host.
+      queries: of this process.
+      num_devices: of this process.
 
     Returns:
-      arrays [count, Q / num_devices, ...].
+      arrays [num_devices, Q / num_devices, ...].
     """
-
-    def cut(values):
-        return values.reshape(num_devices, -1, *values.shape[1:])[first : first + count]
-
-    return jax.tree.map(cut, queries)
+    return jax.tree.map(lambda values: values.reshape(num_devices, -1, *values.shape[1:]), queries)
 
 
 def visible_nodes(nodes: Mapping[str, jax.Array], modalities: jax.Array) -> dict[str, jax.Array]:
