@@ -125,7 +125,7 @@ def noticing_lost_processes() -> Iterator[None]:
         if jax.process_count() == 1:
             raise
         raise TrainingError(
-            f"process {jax.process_index()} of {jax.process_count()}: {str(error).splitlines()[0]}. Most likely another one has "
+            f"process {jax.process_index()} of {jax.process_count()}: {str(error).splitlines()[0]}. Most likely another has "
             "ended: look for the first error among all of them, then start all with the same command again; they continue from "
             "the latest checkpoint."
         ) from error
