@@ -3,8 +3,8 @@
 from tofu_jax.model.tofu import ModelConfig
 from tofu_jax.training.mixture import BatchConfig
 
-_ARRAYS_PER_LAYER = 4  # of the size of a query's states, kept for the gradient; compared with the compiler in a test
-_OTHER_ARRAYS = 2
+_ARRAYS_PER_LAYER = 3  # of the size of a query's states, kept for the gradient, by what the compiler says
+_OTHER_ARRAYS = 6
 
 
 def query_bytes(model: ModelConfig, num_entities: int) -> int:
@@ -20,11 +20,12 @@ def heads_within(config: BatchConfig, model: ModelConfig, num_entities: int, num
     Args:
       config: with the memory that queries may take on a device.
       model: sizes of the model.
-      num_entities: N, padded, of the part of the graph that a device holds.
-      num_devices: that share the query relations of a step.
+      num_entities: N, padded.
+      num_devices: over all processes.
     """
     heads = config.heads
     if config.memory_gib:
+        # Devices that hold a graph together share its entities, the others the queries.
         relations = config.relations / (num_devices * config.accumulate)
         while heads > 1 and heads * relations * query_bytes(model, num_entities) > config.memory_gib * 2**30:
             heads //= 2

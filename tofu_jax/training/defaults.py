@@ -64,6 +64,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.batch.modality_dropout = 0.2
     config.batch.accumulate = 1
     config.batch.memory_gib = 0.0
+    config.batch.edge_partitions = 1
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.learning_rate = 1e-3

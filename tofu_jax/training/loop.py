@@ -30,7 +30,7 @@ from tofu_jax.training.parallel import check_same_everywhere, from_every_process
 from tofu_jax.training.preemption import Interrupted, StopRequest
 from tofu_jax.training.prefetch import Prefetch
 from tofu_jax.training.profiling import Profiler
-from tofu_jax.training.run import Run, create_run, step_arguments
+from tofu_jax.training.run import Run, create_run
 from tofu_jax.training.run_folder import MetricsWriter, RunFolder, refuse_other_run
 from tofu_jax.training.step import StepMetrics, create_train_step, replicate, unreplicate
 from tofu_jax.training.stopwatch import Stopwatch
@@ -118,17 +118,18 @@ def _train(run, state, first, store, writer, watch, profiler, stop, console) -> 
     Arguments as made in `pretrain`; `first`: steps done before.
     """
     config, graphs = run.config, run.mixture.graphs
-    train_step = create_train_step(run.model, run.optimizer, config.batch.accumulate)
+    model = run.model.clone(partitions=config.batch.edge_partitions)  # the same parameters
+    train_step = create_train_step(model, run.optimizer, config.batch.accumulate)
     state, compiled = replicate(state), set()
     if first < config.steps:
         with watch.phase("compiling"):
-            arguments = step_arguments(run, run.mixture.batch(first, largest := largest_graph(run.mixture)))
+            arguments = run.placement(run.mixture.batch(first, largest := largest_graph(run.mixture)))
             console.print(check_memory(train_step, (state, *arguments), graphs[largest]), highlight=False, soft_wrap=True)
         compiled.add(_shapes(arguments))
 
     def prepare(step):
         batch = run.mixture.batch(step)
-        return batch.graph, step_arguments(run, batch)
+        return batch.graph, run.placement(batch)
 
     with Progress("training", config.steps, console, first) as progress, Prefetch(prepare, config.steps) as batches:
         for step in range(first, config.steps + 1):

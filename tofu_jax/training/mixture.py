@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.prompts import Prompts
 from tofu_jax.shapes import Array
@@ -26,6 +25,8 @@ class BatchConfig:
       accumulate: a step works through its query relations in so many parts and adds up their gradients: the same result in
         less memory and more time.
       memory_gib: of one device, that the queries of a step may take (`batch_size`); 0: whatever they take.
+      edge_partitions: so many devices hold a graph together, each the entities of a block and the edges into them
+        (`ops.partition`), for graphs that are too large for one device; they share their queries.
     """
 
     relations: int = 4
@@ -35,6 +36,7 @@ class BatchConfig:
     modality_dropout: float = 0.2
     accumulate: int = 1
     memory_gib: float = 0.0
+    edge_partitions: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,13 +164,3 @@ def _candidates(graph: PreparedGraph, relations: Array, heads: Array, answers: A
     candidates[graph.known.answers(queries)] = False
     candidates[np.arange(len(queries)), answers.ravel()] = True
     return candidates.reshape(*heads.shape, -1)
-
-
-def check_devices(config: BatchConfig, num_devices: int) -> None:
-    """Raises a `TrainingError` where the queries of a step cannot be split evenly."""
-    parts = num_devices * config.accumulate
-    if parts < 1 or config.relations % parts:
-        raise TrainingError(
-            f"{config.relations} query relations a step cannot be split over {num_devices} devices and {config.accumulate} "
-            f"part(s): set --config.batch.relations to a multiple of {parts}, or change --config.batch.accumulate."
-        )

@@ -27,9 +27,10 @@ from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
 from tofu_jax.training.batch_size import heads_within
 from tofu_jax.training.checkpoint import Restored, check_tree
 from tofu_jax.training.curriculum import create_curriculum
-from tofu_jax.training.mixture import Batch, BatchConfig, Mixture, check_devices
+from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
-from tofu_jax.training.step import TrainState, query_arrays, split_over_devices
+from tofu_jax.training.placement import Placement, check_devices, part_of_process
+from tofu_jax.training.step import TrainState
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class Run:
       tokenizers: of texts and images.
       mixture: of the training graphs.
       codebooks: frozen vectors on the device.
+      placement: makes the arguments of a step from a batch.
       meta: what its checkpoints say about themselves: JSON values.
       initial: the model that it begins with; None: parameters from the seed.
     """
@@ -52,6 +54,7 @@ class Run:
     tokenizers: Tokenizers
     mixture: Mixture
     codebooks: Mapping[str, jax.Array]
+    placement: Placement
     meta: Mapping[str, Any]
     initial: Pretrained | None
 
@@ -82,7 +85,7 @@ def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored 
     """
     earlier = latest or (initial.restored if initial else None)
     batch = BatchConfig(**config.batch)
-    check_devices(batch, jax.device_count())
+    check_devices(batch, jax.device_count(), jax.local_device_count())
     graphs, sources, source_of = training_graphs(config, console)
     console.print("tokenising texts and images …", highlight=False)
     tokenizers = fit_tokenizers(
@@ -112,9 +115,10 @@ def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored 
             config.seed,
             create_curriculum(config, [len(graph.train) for graph in graphs], source_of),
             [heads_within(batch, model.config, len(p.padded.entity_mask), jax.device_count()) for p in prepared],
-            (jax.process_index(), jax.process_count()),
+            part_of_process(batch.edge_partitions),
         ),
-        codebooks=device_codebooks(tokenizers.codebooks),
+        codebooks=(codebooks := device_codebooks(tokenizers.codebooks)),
+        placement=Placement(codebooks, prepared, batch.edge_partitions),
         meta=latest.meta if latest else _meta(config, model, tokenizers, sources, graphs, earlier),
         initial=initial,
     )
@@ -163,9 +167,3 @@ def training_graphs(
         source_of += [len(sources)] * len(parts)
         sources.append({"name": graph.name, "facts": len(graph.train), "removed_evaluation_facts": removed})
     return graphs, sources, source_of
-
-
-def step_arguments(run: Run, batch: Batch) -> tuple[Any, ...]:
-    """What `create_train_step`'s step takes beside the state, for the devices of this process."""
-    queries = split_over_devices(query_arrays(batch), jax.local_device_count())
-    return run.codebooks, run.mixture.graphs[batch.graph].arrays, batch.edge_mask, batch.modalities, queries
