@@ -24,10 +24,11 @@ COORDINATOR = flags.DEFINE_string("coordinator_address", None, "Several processe
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.", lower_bound=1)
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.", lower_bound=0)
 HEARTBEAT_TIMEOUT_S = flags.DEFINE_integer("heartbeat_timeout_s", 100, "A lost process ends the others so late.", lower_bound=1)
+INTERRUPTED_EXIT_CODE = flags.DEFINE_integer("interrupted_exit_code", 0, "Exit code after SIGTERM, when all is saved.")
 flags.mark_flag_as_required("config")
 
 
-def main(argv) -> None:
+def main(argv) -> int | None:
     launching.arguments(argv)
     path = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0])
     if not path.is_file():
@@ -44,9 +45,10 @@ def main(argv) -> None:
     workdir = pathlib.Path(WORKDIR.value or f"runs/{path.stem}")
     tokenizers = pretrain(CONFIG.value, workdir, console, fall_back=FALL_BACK.value, profile_steps=PROFILE_STEPS.value)
     if tokenizers is None:
-        return
+        return INTERRUPTED_EXIT_CODE.value
     for target in CONFIG.value.zero_shot:
         graph = load_graph(target)
         pretrained = load_pretrained(workdir, image_tokens=tokenizers.image)
         evaluate_and_report(pretrained, graph, console, workdir / "report" / graph.name if is_first_process() else None)
     console.print(f"Everything is in {workdir}/ (curves.png, report/, metrics.jsonl, tensorboard/).", highlight=False)
+    return None
