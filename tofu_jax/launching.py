@@ -33,7 +33,7 @@ def run(command: types.ModuleType) -> None:
     cache_compilations()
     try:
         argv = _parse_flags()
-        logging.set_verbosity(logging.ERROR)  # Orbax tells each of its steps otherwise
+        logging.set_verbosity(logging.FATAL)  # Orbax tells each of its steps otherwise, and each error with a traceback
         code = command.main(argv)
     except (flags.Error, app.UsageError) as error:
         print(f"error: {error}\n`{sys.argv[0]} --help` shows examples and flags.", file=sys.stderr)

@@ -14,7 +14,8 @@ from tofu_jax.inference.model_folder import CONFIG, WEIGHTS
 from tofu_jax.inference.pretrained import Pretrained, parameter_shapes
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.tokens.codebook import Codebook
-from tofu_jax.tokens.image import PatchTokenizer, PrecomputedTokens
+from tofu_jax.tokens.image import PatchTokenizer
+from tofu_jax.tokens.precomputed import PrecomputedTokens
 from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.tokens.tokenizers import Tokenizers
 

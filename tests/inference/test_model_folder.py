@@ -59,7 +59,7 @@ def test_images_need_their_token_file_where_they_did_before(model_of_imported_to
     model_of_imported_tokens.save_pretrained(tmp_path / "imported")
     loaded = load_pretrained(tmp_path / "imported")
     assert loaded.tokenizers.codebooks["image"].sha256 == imported_tokens.codebook.sha256
-    with pytest.raises(CheckpointError, match="give the token file of this graph"):
+    with pytest.raises(CheckpointError, match="give those of this graph"):
         loaded.tokenizers.image([["a.png"]], None, ["a"], 2)
     with_ids = load_pretrained(tmp_path / "imported", image_tokens=imported_tokens)
     ids, mask = with_ids.tokenizers.image([["a.png"]], None, ["a"], 2)

@@ -62,7 +62,7 @@ def test_any_spelling_of_a_folder(exported, monkeypatch, tmp_path):
 
 def test_the_model_of_the_package(exported, monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "SHIPPED", exported)
-    assert load_pretrained().source == "tofu_jax's own model step 12"
+    assert load_pretrained().source == load_pretrained(step="best").source == "tofu_jax's own model step 12"
     with pytest.raises(CheckpointError, match="step 3 asked for, but an exported model has one step only"):
         load_pretrained(step=3)
     monkeypatch.setattr(sources, "SHIPPED", tmp_path / "absent")

@@ -53,10 +53,12 @@ def compiled(tmp_path_factory):
     before = jax.config.jax_compilation_cache_dir
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     with quick_compilation():
         yield folder
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", before)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 @pytest.fixture(scope="session")
@@ -104,11 +106,12 @@ def in_new_process(compiled):
         settings = {
             "JAX_COMPILATION_CACHE_DIR": compiled,
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
         }
         command = [sys.executable, "-c", code, *map(str, arguments)]
         return subprocess.run(
-            command, cwd=ROOT, env=os.environ | settings | environment, capture_output=True, text=True, timeout=300
+            command, cwd=ROOT, env=os.environ | settings | environment, capture_output=True, text=True, timeout=3600
         )
 
     return run

@@ -1,6 +1,7 @@
 """C1 to C4: whatever ends a run from outside, the same command again comes to the same end, bit for bit."""
 
 import contextlib
+import gc
 import json
 import os
 import pathlib
@@ -15,18 +16,18 @@ from tofu_jax.errors import CheckpointError
 from tofu_jax.training import loop
 from tofu_jax.training.checkpoint import read_checkpoint, saved_steps
 from tofu_jax.training.loop import pretrain
-from tofu_jax.training.mixture import Mixture
+from tofu_jax.training.prefetch import Prefetch
 
-# launch/pretrain.py as in the shell, but `{event}` happens just before step {at} is drawn.
+# launch/pretrain.py as in the shell, but `{event}` happens just before step {at} begins.
 LAUNCH = """
 import os, resource, runpy, signal, sys
-from tofu_jax.training.mixture import Mixture
-batch = Mixture.batch
-def watched(mixture, step, position=None):
-    if step == {at} and position is None:
+from tofu_jax.training.prefetch import Prefetch
+take = Prefetch.take
+def watched(prefetch, step):
+    if step == {at}:
         {event}
-    return batch(mixture, step, position)
-Mixture.batch = watched
+    return take(prefetch, step)
+Prefetch.take = watched
 sys.argv[0] = "launch/pretrain.py"
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -38,6 +39,7 @@ FULL_DISK = "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, resource.RLIM_INFI
 KILLS = """
 import json, os, pathlib, random, runpy, signal, sys, threading, time
 import rich.console
+from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.training import loop
 from tofu_jax.training.checkpoint import saved_steps
 from tofu_jax.training.mixture import Mixture
@@ -46,6 +48,8 @@ config_file, workdir, kills, steps, seed = sys.argv[1], pathlib.Path(sys.argv[2]
 random.seed(seed)
 config = runpy.run_path(config_file)["get_config"]()
 config.steps, config.checkpoint_every, config.evaluate_every = steps, 2, 9
+loaded = TextTokenizer.load()  # once, not in each child
+TextTokenizer.load = classmethod(lambda cls: loaded)
 
 def train(delay_s):
     batch = Mixture.batch
@@ -82,6 +86,16 @@ print(json.dumps(report))
 """
 
 
+# Where reading fails, Orbax leaves an event loop and coroutines behind (see test_checkpoint.py).
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def leave_nothing_behind():
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(config_file, saved, metrics, tmp_path_factory):
     """(last checkpoint, lines of metrics) of a run that nothing disturbs, by number of steps and settings."""
@@ -110,7 +124,7 @@ def check_same_end(workdir, expected, saved, metrics):
     assert metrics(workdir) == lines
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.slow)])
 def test_kills_at_random_moments(kills, config_file, uninterrupted, saved, metrics, tmp_path, in_new_process):
     """C1: every restart finds a whole step, and no more is lost than the steps of an interval and of the save under way."""
     steps = 30 * kills
@@ -165,7 +179,7 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_saved(
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {tmp_path}"), done.stderr
     assert "Traceback" not in done.stderr
-    assert saved_steps(tmp_path / "checkpoints")[-1] == 6
+    assert saved_steps(tmp_path / "checkpoints")[-1] in (5, 6)  # 6 may have been under way in the background
     config.checkpoint_every = 2
     pretrain(config, tmp_path, console)
     check_same_end(tmp_path, uninterrupted(checkpoint_every=2), saved, metrics)
@@ -179,13 +193,13 @@ def test_a_damaged_checkpoint_is_refused_and_passed_over_when_asked(
     class StoppedError(Exception):
         pass
 
-    def stop(mixture, step, position=None, batch=Mixture.batch):
-        if step == 9 and position is None:
+    def stop(prefetch, step, take=Prefetch.take):
+        if step == 9:
             raise StoppedError
-        return batch(mixture, step, position)
+        return take(prefetch, step)
 
     with monkeypatch.context() as patch, contextlib.suppress(StoppedError):
-        patch.setattr(Mixture, "batch", stop)
+        patch.setattr(Prefetch, "take", stop)
         pretrain(config, tmp_path, console)
     checkpoints = tmp_path / "checkpoints"
     assert saved_steps(checkpoints) == [5, 7]

@@ -15,7 +15,7 @@ from absl import flags
 from tofu_jax import launching
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a run.")
-STEP = flags.DEFINE_integer("step", None, "Checkpoint step of the run; default: the latest.")
+STEP = flags.DEFINE_string("step", "latest", "Step of a run: a number, latest, or best (by held-out facts of its graphs).")
 OUTPUT = flags.DEFINE_string("output", None, "Folder for the model; an older export in it is replaced.")
 NAME = flags.DEFINE_string("name", None, "Of the model, for its card; default: the name of the folder.")
 LICENCE = flags.DEFINE_string("licence", None, "Of the weights, as the hub spells it, such as apache-2.0; default: not stated.")
@@ -28,9 +28,10 @@ def main(argv) -> None:
 
     from tofu_jax.inference.model_folder import FILES
     from tofu_jax.inference.pretrained import load_pretrained
+    from tofu_jax.training.checkpoint import parse_step
 
     console, folder = launching.console(), pathlib.Path(OUTPUT.value)
-    pretrained = load_pretrained(CHECKPOINT.value, STEP.value)
+    pretrained = load_pretrained(CHECKPOINT.value, parse_step(STEP.value))
     pretrained.save_pretrained(folder, name=NAME.value, licence=LICENCE.value, figures=FIGURES.value)
     for file in sorted(FILES):
         console.print(f"{folder / file}: {(folder / file).stat().st_size:,} bytes", highlight=False, soft_wrap=True)

@@ -24,7 +24,7 @@ CHECKPOINT = flags.DEFINE_string(
     None,
     "Folder of a run or of an exported model, or owner/name[@revision] on the hub; default: the model of the package.",
 )
-STEP = flags.DEFINE_integer("step", None, "Checkpoint step of a run; default: the latest.")
+STEP = flags.DEFINE_string("step", "latest", "Step of a run: a number, latest, or best (by held-out facts of its graphs).")
 GRAPH = flags.DEFINE_string("graph", None, "A folder or file, or the name of a built-in graph.")
 HEAD = flags.DEFINE_multi_string("head", None, "Id or label; repeat the flag to ask about several.")
 RELATION = flags.DEFINE_multi_string("relation", None, "Id or label; with --all it may be repeated.")
@@ -58,7 +58,8 @@ def main(argv) -> None:
     from tofu_jax.graphs.registry import load_graph
     from tofu_jax.inference.pretrained import load_pretrained
     from tofu_jax.ops.relational import describe_backend
-    from tofu_jax.tokens.precomputed import open_image_tokenizer
+    from tofu_jax.tokens.tokenizers import open_image_tokenizer
+    from tofu_jax.training.checkpoint import parse_step
 
     console = launching.console()
     queries = _queries()
@@ -66,7 +67,7 @@ def main(argv) -> None:
     console.print(graph.summary(), highlight=False, soft_wrap=True)
     console.print(describe_backend(), highlight=False)
     image_tokens = open_image_tokenizer(IMAGE_TOKENS.value, [graph.name]) if IMAGE_TOKENS.value else None
-    pretrained = load_pretrained(CHECKPOINT.value, STEP.value, image_tokens)
+    pretrained = load_pretrained(CHECKPOINT.value, parse_step(STEP.value), image_tokens)
     modalities = tuple(name for name in MODALITIES.value if name != "structure")
     predictor = pretrained.predictor(graph, MESSAGES.value, modalities)
     if ALL.value:

@@ -32,7 +32,7 @@ from tofu_jax.training.prefetch import Prefetch
 from tofu_jax.training.profiling import Profiler
 from tofu_jax.training.run import Run, create_run
 from tofu_jax.training.run_folder import MetricsWriter, RunFolder, refuse_other_run
-from tofu_jax.training.step import StepMetrics, create_train_step, replicate, unreplicate
+from tofu_jax.training.step import StepMetrics, TrainState, create_train_step, replicate, unreplicate
 from tofu_jax.training.stopwatch import Stopwatch
 
 
@@ -73,21 +73,23 @@ def pretrain(
     latest = read_checkpoint(workdir) if saved_steps(workdir / "checkpoints") else None
     with watch.phase("preparing"):
         run = create_run(config, initial, latest, console)
+        state = run.fresh_state(None if initial is None else initial.params)
     check_same_everywhere({"configuration": described, "step": latest and latest.step, **run.data_hashes()})
-    # Only now that the graphs are known to be good is anything written.
-    folder = RunFolder(workdir, described)
-    store = CheckpointStore(folder.checkpoints, config.keep_last)
-    state = run.fresh_state(None if initial is None else initial.params)
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)
     console.print(describe_backend(), highlight=False)
-    first = 0
+    first = latest.step if latest else 0
+    compiled = _compile(run, state, first, watch, console)
+    # Only now that the graphs are known to be good, and a step to fit into memory, is anything written.
+    folder = RunFolder(workdir, described)
+    store = CheckpointStore(folder.checkpoints, config.keep_last)
     if latest:
-        first, state = latest.step, store.restore_state(latest.step, state)
+        state = store.restore_state(first, state)
         console.print(f"resuming after step {first}", highlight=False)
     writer, profiler = MetricsWriter(folder, first), Profiler(workdir / "profile", profile_steps)
+    # SIGTERM before this ends the process at once: there is nothing to save yet.
     with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler, noticing_lost_processes():
-        finished = _train(run, state, first, store, writer, watch, profiler, stop, console)
+        finished = _train(run, state, first, compiled, store, writer, watch, profiler, stop, console)
     if is_first_process():
         folder.plot_curves()
     console.print(watch.summary(), highlight=False, soft_wrap=True)
@@ -112,20 +114,30 @@ def _describe(initial: Pretrained | None) -> dict[str, Any]:
     return {"initial": {"model": initial.source, "params_sha256": tree_hash(initial.params)}}
 
 
-def _train(run, state, first, store, writer, watch, profiler, stop, console) -> bool:
+def _compile(run: Run, state: TrainState, first: int, watch: Stopwatch, console: rich.console.Console) -> set[tuple]:
+    """Compiles a step on the largest graph, and refuses it if it will not fit into memory; returns its shapes."""
+    if first >= run.config.steps:
+        return set()
+    with watch.phase("compiling"):
+        arguments = run.placement(run.mixture.batch(first, largest := largest_graph(run.mixture)))
+        line = check_memory(_create_step(run), (replicate(state), *arguments), run.mixture.graphs[largest])
+    console.print(line, highlight=False, soft_wrap=True)
+    return {_shapes(arguments)}
+
+
+def _create_step(run: Run) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """The step of a run; of a graph in blocks it is another program with the same parameters."""
+    model = run.model.clone(partitions=run.config.batch.edge_partitions)
+    return create_train_step(model, run.optimizer, run.config.batch.accumulate)
+
+
+def _train(run, state, first, compiled, store, writer, watch, profiler, stop, console) -> bool:
     """The loop: save and evaluate where it is due, then batch(seed, step) → step → metrics. Returns whether it came to its end.
 
-    Arguments as made in `pretrain`; `first`: steps done before.
+    Arguments as made in `pretrain`; `first`: steps done before; `compiled`: shapes that the step is compiled for.
     """
     config, graphs = run.config, run.mixture.graphs
-    model = run.model.clone(partitions=config.batch.edge_partitions)  # the same parameters
-    train_step = create_train_step(model, run.optimizer, config.batch.accumulate)
-    state, compiled = replicate(state), set()
-    if first < config.steps:
-        with watch.phase("compiling"):
-            arguments = run.placement(run.mixture.batch(first, largest := largest_graph(run.mixture)))
-            console.print(check_memory(train_step, (state, *arguments), graphs[largest]), highlight=False, soft_wrap=True)
-        compiled.add(_shapes(arguments))
+    train_step, state = _create_step(run), replicate(state)
 
     def prepare(step):
         batch = run.mixture.batch(step)

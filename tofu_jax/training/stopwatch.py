@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import jax
 
-# Preparing: reading and tokenising graphs. Batch: waiting for a batch that is not ready yet (`prefetch`). A step is compiling
-# where its program has not run before in this process. Everything else of the wall time is "other".
+# Preparing: graphs, tokens, first parameters. Compiling: steps whose program has not run before in this process. Batch: waiting
+# for one that is not ready yet (`prefetch`). Everything else of the wall time is "other".
 PHASES = ("preparing", "compiling", "batch", "step", "evaluation", "saving")
 
 
