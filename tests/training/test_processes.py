@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 import rich.console
 
-from tofu_jax.errors import TrainingError
 from tofu_jax.training.checkpoint import saved_steps
 from tofu_jax.training.loop import pretrain
-from tofu_jax.training.parallel import join_processes
 from tofu_jax.training.prefetch import Prefetch
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -219,11 +217,3 @@ def test_the_same_command_again_continues_after_a_loss(compiled, config_file, me
         assert code_of_exit == 0, errors
         assert (re.search(r"resuming after step [46]", output) is None) == bool(index), "only the first one prints"
     assert [line["step"] for line in metrics(tmp_path) if "loss" in line] == list(range(1, 13))
-
-
-def test_a_machine_by_itself_joins_nobody(monkeypatch):
-    for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(name, raising=False)
-    join_processes()
-    with pytest.raises(TrainingError, match="--coordinator_address, --num_processes and --process_id go together"):
-        join_processes(num_processes=2)

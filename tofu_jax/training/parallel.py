@@ -19,12 +19,12 @@ from jax.experimental import multihost_utils
 
 from tofu_jax.errors import TrainingError
 
-# A process takes part in a job of several where all variables of a line are set.
-_VARIABLES = {
-    "slurm": ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"),
-    "ompi": ("OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-    "k8s": ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"),
-}
+# A process takes part in a job of several where all variables of a line are set: SLURM, Open MPI, Kubernetes.
+_VARIABLES = (
+    ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"),
+    ("OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"),
+)
 
 
 def join_processes(
@@ -50,12 +50,12 @@ def join_processes(
     told = [value is not None for value in given]
     if any(told) and not all(told):
         raise TrainingError("--coordinator_address, --num_processes and --process_id go together: give all three, or none.")
-    cluster = "deactivate" if all(told) else _cluster()
-    if cluster is None:
+    if not all(told) and not _in_cluster():
         return
+    detection = "deactivate" if all(told) else None  # None: JAX tries every kind of cluster that it knows
     timeouts = {"heartbeat_timeout_seconds": heartbeat_timeout_s, "shutdown_timeout_seconds": heartbeat_timeout_s}
     try:
-        jax.distributed.initialize(*given, cluster_detection_method=cluster, **timeouts)
+        jax.distributed.initialize(*given, cluster_detection_method=detection, **timeouts)
     except (ValueError, RuntimeError) as error:
         raise TrainingError(
             f"this process cannot join the others ({str(error).splitlines()[0]}). Check that all of them run and reach the "
@@ -63,14 +63,15 @@ def join_processes(
         ) from error
 
 
-def _cluster() -> str | None:
-    """JAX's name of the cluster that has started this process; None for a machine by itself."""
-    for name, variables in _VARIABLES.items():
-        if all(variable in os.environ for variable in variables) and (name != "k8s" or importlib.util.find_spec("kubernetes")):
-            return name
+def _in_cluster() -> bool:
+    """Whether a cluster has started this process, so that JAX can find the others."""
+    for variables in _VARIABLES:
+        if all(variable in os.environ for variable in variables):
+            # Without this package JAX cannot ask Kubernetes.
+            return variables != _VARIABLES[-1] or importlib.util.find_spec("kubernetes") is not None
     # What a TPU machine belongs to only its metadata tell; a machine without TPUs is not asked, since that takes time.
-    has_tpus = importlib.util.find_spec("libtpu") and (glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*"))
-    return "tpu" if has_tpus else None
+    has_devices = glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")
+    return bool(has_devices) and importlib.util.find_spec("libtpu") is not None
 
 
 def is_first_process() -> bool:
@@ -101,7 +102,8 @@ def check_same_everywhere(values: Mapping[str, Any]) -> None:
 
 def wait_for_all(what: str) -> None:
     """Returns when every process has come here; `what`: a name of the place."""
-    multihost_utils.sync_global_devices(what)  # nothing to wait for where there is one process
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 def from_every_process(values: np.ndarray) -> np.ndarray:
