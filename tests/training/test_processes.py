@@ -90,7 +90,7 @@ def free_address():
 
 def whole(process):
     """What a process printed, line by line, once it has ended well."""
-    output, errors = process.communicate(timeout=550)
+    output, errors = process.communicate(timeout=1200)
     assert process.returncode == 0, errors
     return output.split()
 
@@ -111,9 +111,9 @@ def runs(start, tmp_path_factory):
     ]
     coordinator = free_address()
     survivor, killed = (start(todo, 2, 2, index, coordinator) for index in (0, 1))
-    killed.communicate(timeout=550)
+    killed.communicate(timeout=1200)
     began = time.monotonic()
-    printed, errors = survivor.communicate(timeout=550)
+    printed, errors = survivor.communicate(timeout=1200)
     found = {"seconds": time.monotonic() - began, "printed": printed.split(), "errors": errors}
     assert killed.returncode == -SIGKILL
     assert survivor.returncode != 0
@@ -179,7 +179,7 @@ class StoppedError(Exception):
 def test_a_run_moves_from_four_devices_to_one_and_to_two(runs, start, config_file, saved, metrics, tmp_path, monkeypatch):
     """C5."""
     stopped = start([(tmp_path, SAVING, SIGKILL, 13)], 4)
-    assert stopped.wait(timeout=550) == -SIGKILL
+    assert stopped.wait(timeout=1200) == -SIGKILL
     config = runpy.run_path(str(config_file))["get_config"]()
     config.batch.relations = 4
     config.update(SAVING)
@@ -218,7 +218,7 @@ def test_the_same_command_again_continues_after_a_loss(compiled, config_file, me
             environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": compiled, "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
             environment |= {"KILLED_AT": str(killed_at if index else -1)}
             processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True))
-        return [(*process.communicate(timeout=550), process.returncode) for process in processes]
+        return [(*process.communicate(timeout=1200), process.returncode) for process in processes]
 
     first, second = both(6)
     assert second[-1] == -SIGKILL
