@@ -198,7 +198,7 @@ def time_model(graph: KnowledgeGraph) -> list[dict]:
     optimizer = create_optimizer(OptimizerConfig(), 100)
     mixture = Mixture([prepared], BatchConfig(relation_masking=0.0, modality_dropout=0.0), 0)
     batch = mixture.batch(0)
-    queries = split_over_devices(query_arrays(batch), 1, 0, 1)
+    queries = split_over_devices(query_arrays(batch), 1)
     asked = np.stack([graph.train[:128, 0], graph.train[:128, 1]], axis=1)
     steps, evaluations = {}, {}
     for name in [name for name in ("xla", "cpu") if name != "cpu" or cpu.available()]:

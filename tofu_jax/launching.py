@@ -41,6 +41,11 @@ def run(command: types.ModuleType) -> None:
     except TofuError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 1
+        if _is_one_of_several():
+            # An orderly end would wait for the others, and they for this process, which takes no further part.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     sys.exit(code)
 
 
@@ -61,10 +66,10 @@ def arguments(argv: Sequence[str], *names: str) -> list[str]:
     return given
 
 
-def console() -> rich.console.Console:
-    """The terminal, or plain text of 100 columns where there is none."""
-    terminal = rich.console.Console()
-    return terminal if terminal.is_terminal else rich.console.Console(width=_WIDTH)
+def console(quiet: bool = False) -> rich.console.Console:
+    """The terminal, or plain text of 100 columns where there is none; quiet: shows nothing."""
+    terminal = rich.console.Console(quiet=quiet)
+    return terminal if terminal.is_terminal else rich.console.Console(width=_WIDTH, quiet=quiet)
 
 
 def cache_compilations() -> None:
@@ -73,6 +78,12 @@ def cache_compilations() -> None:
     JAX_COMPILATION_CACHE_DIR names another folder; an empty value turns the cache off.
     """
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache("compiled")))
+
+
+def _is_one_of_several() -> bool:
+    """Whether this process has joined others (`training.parallel`)."""
+    jax = sys.modules.get("jax")  # a command that has not got as far as importing it has joined nobody
+    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def _parse_flags() -> list[str]:

@@ -159,7 +159,7 @@ def test_no_more_programs_than_buckets(num_steps, less_optimized):
     norms, seen = [], set()
     with counted_compilations() as compiled:
         for batch in map(mixture.batch, range(num_steps)):
-            queries = split_over_devices(query_arrays(batch), num_devices=1, first=0, count=1)
+            queries = split_over_devices(query_arrays(batch), num_devices=1)
             arrays = prepared[batch.graph].arrays
             state, metrics = step(state, codebooks, arrays, batch.edge_mask, batch.modalities, queries)
             norms.append(metrics.gradient_norm)

@@ -16,18 +16,18 @@ from tofu_jax.errors import CheckpointError
 from tofu_jax.training import loop
 from tofu_jax.training.checkpoint import read_checkpoint, saved_steps
 from tofu_jax.training.loop import pretrain
-from tofu_jax.training.mixture import Mixture
+from tofu_jax.training.prefetch import Prefetch
 
-# launch/pretrain.py as in the shell, but `{event}` happens just before step {at} is drawn.
+# launch/pretrain.py as in the shell, but `{event}` happens just before step {at} begins.
 LAUNCH = """
 import os, resource, runpy, signal, sys
-from tofu_jax.training.mixture import Mixture
-batch = Mixture.batch
-def watched(mixture, step, position=None):
-    if step == {at} and position is None:
+from tofu_jax.training.prefetch import Prefetch
+take = Prefetch.take
+def watched(prefetch, step):
+    if step == {at}:
         {event}
-    return batch(mixture, step, position)
-Mixture.batch = watched
+    return take(prefetch, step)
+Prefetch.take = watched
 sys.argv[0] = "launch/pretrain.py"
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -193,13 +193,13 @@ def test_a_damaged_checkpoint_is_refused_and_passed_over_when_asked(
     class StoppedError(Exception):
         pass
 
-    def stop(mixture, step, position=None, batch=Mixture.batch):
-        if step == 9 and position is None:
+    def stop(prefetch, step, take=Prefetch.take):
+        if step == 9:
             raise StoppedError
-        return batch(mixture, step, position)
+        return take(prefetch, step)
 
     with monkeypatch.context() as patch, contextlib.suppress(StoppedError):
-        patch.setattr(Mixture, "batch", stop)
+        patch.setattr(Prefetch, "take", stop)
         pretrain(config, tmp_path, console)
     checkpoints = tmp_path / "checkpoints"
     assert saved_steps(checkpoints) == [5, 7]

@@ -1,5 +1,6 @@
 """D3 and S7: a batch is a function of (seed, step), and what is asked for is hidden from the message graph."""
 
+import dataclasses
 import hashlib
 
 import jax
@@ -12,6 +13,7 @@ from making import make_graph, random_graph, random_tokens
 from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.shapes import inverse_relation
+from tofu_jax.training.curriculum import Curriculum, by_size
 from tofu_jax.training.mixture import BatchConfig, Mixture, check_devices
 
 CONFIG = BatchConfig(relations=3, heads=2, examples=2, relation_masking=0.8, modality_dropout=0.5)
@@ -179,11 +181,37 @@ def test_graphs_are_drawn_by_size_to_the_exponent():
     graphs = [prepare(make_graph(20, 1, [(h, 0, t) for h in range(n) for t in range(4)])) for n in (1, 16)]
     by_exponent = {}
     for exponent in (0.0, 0.5, 1.0):
-        mixture = Mixture(graphs, BatchConfig(1, 1, 1), seed=0, exponent=exponent)
+        shares = by_size([len(g.graph.train) for g in graphs], exponent)
+        mixture = Mixture(graphs, BatchConfig(1, 1, 1), seed=0, curriculum=Curriculum(shares))
         by_exponent[exponent] = np.mean([mixture.batch(step).graph for step in range(400)])
     assert by_exponent[0.0] == pytest.approx(1 / 2, abs=0.08)
     assert by_exponent[0.5] == pytest.approx(4 / 5, abs=0.08)
     assert by_exponent[1.0] == pytest.approx(16 / 17, abs=0.05)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_draw_disjoint_parts_of_one_batch(graphs, processes):
+    """D4: together they are what one process draws, in the same order."""
+    config = dataclasses.replace(CONFIG, relations=4)
+    whole = Mixture(graphs, config, seed=3)
+    mixtures = [Mixture(graphs, config, seed=3, part=(i, processes)) for i in range(processes)]
+    for step in range(6):
+        expected, parts = whole.batch(step), [mixture.batch(step) for mixture in mixtures]
+        for name in ("heads", "answers", "candidates"):
+            np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(expected, name))
+        for field in dataclasses.fields(expected.prompts):
+            together = np.concatenate([getattr(part.prompts, field.name) for part in parts])
+            np.testing.assert_array_equal(together, getattr(expected.prompts, field.name))
+        for part in parts:
+            assert part.graph == expected.graph
+            np.testing.assert_array_equal(part.edge_mask, expected.edge_mask)
+            np.testing.assert_array_equal(part.modalities, expected.modalities)
+
+
+def test_each_graph_has_its_number_of_heads(graphs):
+    mixture = Mixture(graphs, CONFIG, seed=3, heads=(1, 4))
+    for batch in map(mixture.batch, range(10)):
+        assert batch.heads.shape == batch.answers.shape == batch.candidates.shape[:2] == (3, (1, 4)[batch.graph])
 
 
 def test_queries_that_cannot_be_split_over_the_devices():

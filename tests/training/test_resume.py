@@ -10,18 +10,18 @@ import rich.console
 
 from tofu_jax.errors import CheckpointError
 from tofu_jax.training.loop import pretrain
-from tofu_jax.training.mixture import Mixture
+from tofu_jax.training.prefetch import Prefetch
 
-# launch/pretrain.py as in the shell, but `at` is told each step before it is drawn.
+# launch/pretrain.py as in the shell, but each step is watched just before it begins.
 LAUNCH = """
 import os, runpy, signal, sys
-from tofu_jax.training.mixture import Mixture
-batch = Mixture.batch
-def watched(mixture, step, position=None):
-    if step == {killed_at} and position is None:
+from tofu_jax.training.prefetch import Prefetch
+take = Prefetch.take
+def watched(prefetch, step):
+    if step == {killed_at}:
         os.kill(os.getpid(), signal.SIGKILL)
-    return batch(mixture, step, position)
-Mixture.batch = watched
+    return take(prefetch, step)
+Prefetch.take = watched
 sys.argv[0] = "launch/pretrain.py"
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -34,15 +34,15 @@ class StoppedError(Exception):
 @contextlib.contextmanager
 def stopping_at(step, monkeypatch):
     """A run within stops before the step, as if its process had been asked to end."""
-    batch = Mixture.batch
+    take = Prefetch.take
 
-    def stop(mixture, now, position=None):  # `position` asks for a batch to measure, not to train on
-        if now == step and position is None:
+    def stop(prefetch, now):
+        if now == step:
             raise StoppedError
-        return batch(mixture, now, position)
+        return take(prefetch, now)
 
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(Mixture, "batch", stop)
+        patch.setattr(Prefetch, "take", stop)
         yield
 
 

@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from tofu_jax.ops.edges import Edges
+from tofu_jax.ops.partition import Ring
 
 
-def times_answer(edges: Edges, query: jax.Array, num_entities: int) -> jax.Array:
+def times_answer(edges: Edges | Ring, query: jax.Array, num_entities: int) -> jax.Array:
     """How many visible facts of each query relation lead to each entity.
 
     Args:
@@ -18,6 +19,9 @@ def times_answer(edges: Edges, query: jax.Array, num_entities: int) -> jax.Array
     Returns:
       [N, Q] counts.
     """
+    if isinstance(edges, Ring):
+        of_turns = jax.vmap(times_answer, in_axes=(0, None, None))(edges.edges, query, num_entities)
+        return of_turns.sum(axis=0)
     visible = (edges.mask[:, None] & (edges.relations[:, None] == query)).astype(jnp.float32)
     return jax.ops.segment_sum(visible, edges.receivers, num_entities, indices_are_sorted=True)
 

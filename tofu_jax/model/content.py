@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tofu_jax.model.fusion import MODALITIES, at_length_one
+from tofu_jax.ops.partition import take, total
 
 
 class ContentMatch(nn.Module):
@@ -16,6 +17,8 @@ class ContentMatch(nn.Module):
     facts. Nothing that could learn the entities of the training graphs by heart stands in between; a match of learned
     projections does better on those and worse on unseen graphs.
     """
+
+    partitions: int = 1
 
     @nn.compact
     def __call__(
@@ -34,10 +37,11 @@ class ContentMatch(nn.Module):
         """
         like_head = nn.Dense(len(MODALITIES), name="like_head")(r_query)  # [Q, modalities]
         like_answers = nn.Dense(len(MODALITIES), name="like_answers")(r_query)
-        total = 0
+        scores = 0
         for index, name in enumerate(MODALITIES):
             vectors = direction[name]
-            usual = at_length_one(times_answer.T @ vectors)  # [Q, c]
-            wanted = like_head[:, None, index, None] * vectors[heads] + (like_answers[:, index, None] * usual)[:, None]
-            total += jnp.einsum("qhc,nc->nqh", wanted, vectors)
-        return total
+            usual = at_length_one(total(times_answer.T @ vectors, self.partitions))  # [Q, c]
+            of_head = take(vectors, heads, self.partitions)
+            wanted = like_head[:, None, index, None] * of_head + (like_answers[:, index, None] * usual)[:, None]
+            scores += jnp.einsum("qhc,nc->nqh", wanted, vectors)
+        return scores

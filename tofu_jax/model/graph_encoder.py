@@ -10,6 +10,7 @@ from tofu_jax.model.fusion import MODALITIES, EntityStates
 from tofu_jax.model.messages import Coefficients, MessageMixture
 from tofu_jax.model.update import ResidualUpdate
 from tofu_jax.ops.edges import Edges
+from tofu_jax.ops.partition import Ring, row_of, take
 from tofu_jax.ops.relational import relational_sum
 
 
@@ -23,7 +24,7 @@ class ModalityMessages(nn.Module):
     operators: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, entities: EntityStates, relations: jax.Array, query: jax.Array, edges: Edges) -> jax.Array:
+    def __call__(self, entities: EntityStates, relations: jax.Array, query: jax.Array, edges: Edges | Ring) -> jax.Array:
         """Sums modality messages over incoming edges.
 
         Args:
@@ -84,7 +85,7 @@ class GraphLayer(nn.Module):
     operators: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, carry: tuple, query: jax.Array, described: jax.Array, edges: Edges) -> tuple[tuple, None]:
+    def __call__(self, carry: tuple, query: jax.Array, described: jax.Array, edges: Edges | Ring) -> tuple[tuple, None]:
         """Takes one step away from the heads.
 
         Args:
@@ -117,10 +118,11 @@ class GraphEncoder(nn.Module):
     width: int
     num_layers: int
     operators: tuple[str, ...]
+    partitions: int = 1
 
     @nn.compact
     def __call__(
-        self, entities: EntityStates, relations: jax.Array, query: jax.Array, heads: jax.Array, edges: Edges
+        self, entities: EntityStates, relations: jax.Array, query: jax.Array, heads: jax.Array, edges: Edges | Ring
     ) -> tuple[jax.Array, jax.Array]:
         """Spreads from each head.
 
@@ -138,10 +140,12 @@ class GraphEncoder(nn.Module):
         r_query = relations[query, jnp.arange(num_queries)]
 
         gate = self.param("head_gate", nn.initializers.constant(0.1), (self.width,))
-        start = r_query[:, None] + gate * nn.Dense(self.width, name="head")(entities.fused)[heads]
+        content = nn.Dense(self.width, name="head")(entities.fused)
+        start = r_query[:, None] + gate * take(content, heads, self.partitions)
         shape = (entities.fused.shape[0], num_queries, num_heads)
-        reached = jnp.zeros(shape, start.dtype).at[heads, rows, columns].set(1)
-        states = jnp.zeros((*shape, self.width), start.dtype).at[heads, rows, columns].set(start)
+        place = (row_of(heads, shape[0], self.partitions), rows, columns)  # beyond the last row nothing is set
+        reached = jnp.zeros(shape, start.dtype).at[place].set(1)
+        states = jnp.zeros((*shape, self.width), start.dtype).at[place].set(start)
         described = ModalityMessages(self.operators, name="modality")(entities, relations, r_query, edges)
 
         layers = nn.scan(

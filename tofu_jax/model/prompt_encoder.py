@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from tofu_jax.model.messages import MessageMixture
 from tofu_jax.model.update import ResidualUpdate
+from tofu_jax.ops.partition import take
 from tofu_jax.ops.reference import swap
 
 
@@ -74,6 +75,7 @@ class PromptEncoder(nn.Module):
     num_layers: int
     num_tokens: int
     operators: tuple[str, ...]
+    partitions: int = 1
 
     @nn.compact
     def __call__(self, prompts: PromptArrays, entities: jax.Array, num_relations: int) -> jax.Array:
@@ -93,7 +95,7 @@ class PromptEncoder(nn.Module):
         token = self.param("token", nn.initializers.normal(1.0), (self.num_tokens, self.width))
         gate = self.param("entity_gate", nn.initializers.constant(0.1), (self.width,))
         content = nn.Dense(self.width, name="entity")(entities)
-        nodes = (token[prompts.token] + gate * content[prompts.nodes]).reshape(-1, self.width)
+        nodes = (token[prompts.token] + gate * take(content, prompts.nodes, self.partitions)).reshape(-1, self.width)
 
         is_query = jnp.arange(num_relations) == prompts.relation[:, None]
         kinds = self.param("relation", nn.initializers.normal(1.0), (2, self.width))  # the query relation, any other

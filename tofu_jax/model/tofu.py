@@ -25,6 +25,7 @@ from tofu_jax.model.graph_encoder import GraphEncoder
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.prompt_encoder import PromptArrays, PromptEncoder
 from tofu_jax.model.relation_graph import RelationGraphEncoder
+from tofu_jax.ops.partition import Ring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,23 +49,28 @@ class ModelConfig:
 
 
 class Tofu(nn.Module):
-    """TOFU, arXiv 2602.15896; open choices as in the docstrings of its parts."""
+    """TOFU, arXiv 2602.15896; open choices as in the docstrings of its parts.
+
+    With several partitions the entities of a graph are spread over so many devices (`ops.partition`): entities, edges and
+    whatever is [.., N] below are then those of a block, and ids of entities are those of `graphs.partitioned`.
+    """
 
     config: ModelConfig
+    partitions: int = 1
 
     def setup(self):
         c = self.config
         self.fusion = EntityFusion(c.width, c.fusion_heads)
-        self.prompt_encoder = PromptEncoder(c.width, c.prompt_layers, (NUM_HOPS + 1) ** 2, c.operators)
+        self.prompt_encoder = PromptEncoder(c.width, c.prompt_layers, (NUM_HOPS + 1) ** 2, c.operators, self.partitions)
         self.relation_encoder = RelationGraphEncoder(c.width, c.relation_layers)
         self.join = nn.Dense(c.width)
         self.join_norm = nn.LayerNorm(epsilon=1e-5)
-        self.graph_encoder = GraphEncoder(c.width, c.layers, c.operators)
+        self.graph_encoder = GraphEncoder(c.width, c.layers, c.operators, self.partitions)
         self.structure_hidden = nn.Dense(c.width)
         self.structure_query = nn.Dense(c.width, use_bias=False)
         self.structure_score = nn.Dense(1)
         self.unreached_score = self.param("unreached_score", nn.initializers.constant(-1.0), ())
-        self.content_match = ContentMatch()
+        self.content_match = ContentMatch(self.partitions)
         self.answer_prior = AnswerPrior()
 
     def __call__(
@@ -114,6 +120,7 @@ class Tofu(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Level 3 and the score: what paths say of an entity, how well its content answers the query, how often it does."""
         edges = edges_of(graph, edge_mask)
+        edges = edges if self.partitions == 1 else Ring(edges)
         states, reached = self.graph_encoder(entities, relations, query, heads, edges)
         r_query = relations[query, jnp.arange(len(query))]
 

@@ -26,8 +26,9 @@ import jax
 import jax.numpy as jnp
 
 from tofu_jax.errors import TofuError
-from tofu_jax.ops import cpu, pallas, reference, xla
+from tofu_jax.ops import cpu, pallas, partition, reference, xla
 from tofu_jax.ops.edges import Edges
+from tofu_jax.ops.partition import Ring
 
 BACKENDS = {"cpu": cpu, "xla": xla, "pallas": pallas, "reference": reference}
 
@@ -38,7 +39,7 @@ def relational_sum(
     scale: jax.Array,
     swap_scale: jax.Array,
     bias: jax.Array,
-    edges: Edges,
+    edges: Edges | Ring,
     backend: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Sums affine messages over incoming edges (formula and gradients above) without writing the messages down.
@@ -47,7 +48,7 @@ def relational_sum(
       states: x, [N, Q, H, d], d even; float32, float64 or bfloat16 (summed in float32).
       present: p, [N, Q, H] of 0 and 1 in the dtype of `states`. It has no gradient.
       scale, swap_scale, bias: A, C, bias, [R, Q, d] in the dtype of `states`.
-      edges: of N nodes and R relation types.
+      edges: of N nodes and R relation types; a `Ring` where the graph lies on several devices, each with N of its nodes.
       backend: one of BACKENDS; None for the best that there is (`active_backend`).
 
     Returns:
@@ -78,7 +79,9 @@ def describe_backend() -> str:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _sum(backend: str, values: tuple, edges: Edges) -> tuple[jax.Array, jax.Array]:
+def _sum(backend: str, values: tuple, edges: Edges | Ring) -> tuple[jax.Array, jax.Array]:
+    if isinstance(edges, Ring):
+        return partition.forward(BACKENDS[backend], values, edges)
     return BACKENDS[backend].forward(*values, edges)
 
 
@@ -88,7 +91,10 @@ def _forward(backend, values, edges):
 
 def _backward(backend, saved, gradients):
     values, edges = saved
-    d_states, *d_coefficients = BACKENDS[backend].backward(*values, edges, gradients[0])
+    if isinstance(edges, Ring):
+        d_states, *d_coefficients = partition.backward(BACKENDS[backend], values, edges, gradients[0])
+    else:
+        d_states, *d_coefficients = BACKENDS[backend].backward(*values, edges, gradients[0])
     return (d_states, jnp.zeros_like(values[1]), *d_coefficients), None
 
 

@@ -21,6 +21,7 @@ import orbax.checkpoint as ocp
 from tofu_jax.errors import CheckpointError
 from tofu_jax.files import write_whole
 from tofu_jax.tokens.codebook import Codebook
+from tofu_jax.training.parallel import is_first_process, wait_for_all
 from tofu_jax.training.step import TrainState
 
 Step = int | Literal["best"] | None  # None: the latest
@@ -108,7 +109,7 @@ class CheckpointStore:
     def rate(self, step: int, valid_mrr: float) -> None:
         """Notes how good a saved step is; the best one is never deleted."""
         self._ratings[step] = valid_mrr
-        if jax.process_index() == 0:
+        if is_first_process():
             with self._failures(f"the rating of step {step} cannot be saved"):
                 write_whole(self.folder / _RATINGS, json.dumps(self._ratings).encode())
 
@@ -246,8 +247,11 @@ def set_aside_damaged_steps(folder: pathlib.Path) -> list[str]:
                 items = _read_items(folder, step, optimizer=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore())
                 _check_hash(items, "optimizer")
         except CheckpointError as error:
-            aside = (folder / str(step)).rename(folder / f"{step}.damaged")
+            aside = folder / f"{step}.damaged"
+            if is_first_process():
+                (folder / str(step)).rename(aside)
             messages.append(f"{error} It is {aside.name} now.")
+    wait_for_all("damaged steps are set aside")
     return messages
 
 
@@ -317,7 +321,14 @@ def _read_ratings(folder: pathlib.Path) -> dict[int, float]:
 
 
 def _read_items(folder: pathlib.Path, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
-    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+    # Each process reads for itself: no other has to wait for it, or to share its failure.
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=None,
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"read_{jax.process_index()}",
+    )
+    options = ocp.CheckpointManagerOptions(read_only=True, multiprocessing_options=alone)
+    with ocp.CheckpointManager(folder, options=options) as manager:
         return manager.restore(step, args=ocp.args.Composite(**items))
 
 

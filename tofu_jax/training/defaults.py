@@ -21,8 +21,13 @@ def default_config() -> ml_collections.ConfigDict:
     # A graph of more facts is replaced by sub-graphs of so many, at most `subgraphs`; 0: all graphs stay whole.
     config.subgraph_facts = 0
     config.subgraphs = 8
-    # A step draws one graph ∝ (number of facts) ** graph_exponent.
+    # A step draws one graph ∝ (number of facts) ** graph_exponent (0: uniform), or by weights, one for each of `graphs`.
     config.graph_exponent = 0.5
+    config.graph_weights = ()
+    # Over so many steps the shares of the graphs move there from those of another exponent, or of other weights; 0: at once.
+    config.curriculum_steps = 0
+    config.first_graph_exponent = 0.0
+    config.first_graph_weights = ()
     # Evaluated at the end, never trained on: names of data sets, or folders.
     config.zero_shot = ("elements",)
     config.steps = 500
@@ -58,6 +63,8 @@ def default_config() -> ml_collections.ConfigDict:
     config.batch.relation_masking = 0.5
     config.batch.modality_dropout = 0.2
     config.batch.accumulate = 1
+    config.batch.memory_gib = 0.0
+    config.batch.edge_partitions = 1
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.learning_rate = 1e-3

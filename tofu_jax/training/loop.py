@@ -26,9 +26,11 @@ from tofu_jax.training.checkpoint import (
     tree_hash,
 )
 from tofu_jax.training.memory import check_memory, largest_graph
+from tofu_jax.training.parallel import check_same_everywhere, from_every_process, is_first_process, noticing_lost_processes
 from tofu_jax.training.preemption import Interrupted, StopRequest
+from tofu_jax.training.prefetch import Prefetch
 from tofu_jax.training.profiling import Profiler
-from tofu_jax.training.run import Run, create_run, step_arguments
+from tofu_jax.training.run import Run, create_run
 from tofu_jax.training.run_folder import MetricsWriter, RunFolder, refuse_other_run
 from tofu_jax.training.step import StepMetrics, TrainState, create_train_step, replicate, unreplicate
 from tofu_jax.training.stopwatch import Stopwatch
@@ -72,6 +74,7 @@ def pretrain(
     with watch.phase("preparing"):
         run = create_run(config, initial, latest, console)
         state = run.fresh_state(None if initial is None else initial.params)
+    check_same_everywhere({"configuration": described, "step": latest and latest.step, **run.data_hashes()})
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)
     console.print(describe_backend(), highlight=False)
@@ -85,9 +88,9 @@ def pretrain(
         console.print(f"resuming after step {first}", highlight=False)
     writer, profiler = MetricsWriter(folder, first), Profiler(workdir / "profile", profile_steps)
     # SIGTERM before this ends the process at once: there is nothing to save yet.
-    with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler:
+    with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler, noticing_lost_processes():
         finished = _train(run, state, first, compiled, store, writer, watch, profiler, stop, console)
-    if jax.process_index() == 0:
+    if is_first_process():
         folder.plot_curves()
     console.print(watch.summary(), highlight=False, soft_wrap=True)
     if not finished:
@@ -115,13 +118,17 @@ def _compile(run: Run, state: TrainState, first: int, watch: Stopwatch, console:
     """Compiles a step on the largest graph, and refuses it if it will not fit into memory; returns its shapes."""
     if first >= run.config.steps:
         return set()
-    graphs = run.mixture.graphs
-    train_step = create_train_step(run.model, run.optimizer, run.config.batch.accumulate)
     with watch.phase("compiling"):
-        arguments = step_arguments(run, run.mixture.batch(first, largest := largest_graph(graphs)))
-        line = check_memory(train_step, (replicate(state), *arguments), graphs[largest])
+        arguments = run.placement(run.mixture.batch(first, largest := largest_graph(run.mixture)))
+        line = check_memory(_create_step(run), (replicate(state), *arguments), run.mixture.graphs[largest])
     console.print(line, highlight=False, soft_wrap=True)
     return {_shapes(arguments)}
+
+
+def _create_step(run: Run) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """The step of a run; of a graph in blocks it is another program with the same parameters."""
+    model = run.model.clone(partitions=run.config.batch.edge_partitions)
+    return create_train_step(model, run.optimizer, run.config.batch.accumulate)
 
 
 def _train(run, state, first, compiled, store, writer, watch, profiler, stop, console) -> bool:
@@ -130,9 +137,13 @@ def _train(run, state, first, compiled, store, writer, watch, profiler, stop, co
     Arguments as made in `pretrain`; `first`: steps done before; `compiled`: shapes that the step is compiled for.
     """
     config, graphs = run.config, run.mixture.graphs
-    train_step = create_train_step(run.model, run.optimizer, config.batch.accumulate)
-    state = replicate(state)
-    with Progress("training", config.steps, console, first) as progress:
+    train_step, state = _create_step(run), replicate(state)
+
+    def prepare(step):
+        batch = run.mixture.batch(step)
+        return batch.graph, run.placement(batch)
+
+    with Progress("training", config.steps, console, first) as progress, Prefetch(prepare, config.steps) as batches:
         for step in range(first, config.steps + 1):
             store.check_saves()
             last, stopping = step == config.steps, stop.at(step)
@@ -149,20 +160,18 @@ def _train(run, state, first, compiled, store, writer, watch, profiler, stop, co
 
             profiler.before_step()
             with watch.phase("batch"):
-                batch = run.mixture.batch(step)
-                graph, arguments = graphs[batch.graph], step_arguments(run, batch)
+                drawn, arguments = batches.take(step)
             with watch.phase("step" if _shapes(arguments) in compiled else "compiling"):
                 state, metrics = train_step(state, *arguments)
                 metrics, done = unreplicate(metrics), step + 1
             compiled.add(_shapes(arguments))
-            watch.count_step()
+            watch.count_step(config.batch.relations * run.mixture.heads[drawn])
             finite = all(map(np.isfinite, metrics))
             if not finite or done == config.steps or _due(done, config.log_every):
                 values = {name: float(value) for name, value in metrics._asdict().items()}
-                timing = watch.lap(config.batch.relations * config.batch.heads)
-                writer.write(done, {**values, "graph": graph.graph.name, **timing})
+                writer.write(done, {**values, "graph": graphs[drawn].graph.name, **watch.lap()})
             if not finite:
-                raise TrainingError(_not_finite(metrics, done, graph.graph.name, store))
+                raise TrainingError(_not_finite(metrics, done, graphs[drawn].graph.name, store))
             progress.update(done, f"loss {metrics.loss:.3f}")
 
 
@@ -212,18 +221,20 @@ def _evaluate(run, params, step, store, writer, stop, console) -> bool:
 def held_out_mrr(run: Run, params: Any, on_batch: Callable[[], None] = lambda: None) -> dict[str, float]:
     """Filtered MRR (realistic) on a fixed sample of each training graph's validation facts, by name of a graph that has any.
 
+    Several processes share the graphs out among themselves, and all of them return everything.
+
     Args:
       run: with the graphs.
       params: to evaluate.
       on_batch: called after each batch of queries; may raise to give up.
     """
-    mrr = {}
-    for prepared in run.mixture.graphs:
-        graph = prepared.graph
-        if not len(graph.valid):
-            continue
+    rated = [prepared for prepared in run.mixture.graphs if len(prepared.graph.valid)]
+    mrr = np.zeros(len(rated))
+    for i in range(jax.process_index(), len(rated), jax.process_count()):
+        graph = rated[i].graph
         sample = sample_triples(graph.valid, run.config.valid_triples, run.config.seed)
-        scorer = ModelScorer(run.model, params, run.codebooks, prepared, run.config.batch.examples)
+        scorer = ModelScorer(run.model, params, run.codebooks, rated[i], run.config.batch.examples)
         ranks = rank_queries(scorer, graph, sample, 64, KnownAnswers.of_graph(graph), lambda *_: on_batch())
-        mrr[graph.name] = ranks.metrics()["mrr"]
-    return mrr
+        mrr[i] = ranks.metrics()["mrr"]
+    found = from_every_process(mrr).sum(axis=0).tolist()  # zero where another process has ranked
+    return {prepared.graph.name: value for prepared, value in zip(rated, found, strict=True)}

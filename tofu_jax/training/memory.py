@@ -9,13 +9,17 @@ import jax
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.training.mixture import Mixture
 
 _CONTAINER_LIMIT = pathlib.Path("/sys/fs/cgroup/memory.max")  # "max" or bytes: Docker, Kubernetes, Slurm
 
 
-def largest_graph(graphs: Sequence[PreparedGraph]) -> int:
-    """Position of the graph whose steps need most memory: states of entities dominate, so the one with most of them."""
-    sizes = [(len(g.padded.entity_mask), len(g.padded.graph.senders), g.padded.num_relations) for g in graphs]
+def largest_graph(mixture: Mixture) -> int:
+    """Position of the graph whose steps need most memory: states of entities dominate, one for each query."""
+    sizes = [
+        (heads * len(g.padded.entity_mask), len(g.padded.graph.senders), g.padded.num_relations)
+        for g, heads in zip(mixture.graphs, mixture.heads, strict=True)
+    ]
     return sizes.index(max(sizes))
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.graphs.prompts import Prompts
 from tofu_jax.shapes import Array
+from tofu_jax.training.curriculum import Curriculum, by_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +17,16 @@ class BatchConfig:
 
     Attributes:
       relations: Q, query relations a step (over all devices).
-      heads: H, queries per query relation.
+      heads: H, queries per query relation; on large graphs fewer, where there is a memory_gib.
       examples: M, prompt examples per query relation.
       relation_masking: each step drops a share of the relation types, drawn from U(0, relation_masking), from the message
         graph; never a query relation.
       modality_dropout: probability that a step sees no text, and likewise no image.
       accumulate: a step works through its query relations in so many parts and adds up their gradients: the same result in
         less memory and more time.
+      memory_gib: of one device, that the queries of a step may take (`batch_size`); 0: whatever they take.
+      edge_partitions: so many devices hold a graph together, each the entities of a block and the edges into them
+        (`ops.partition`), for graphs that are too large for one device; they share their queries.
     """
 
     relations: int = 4
@@ -32,18 +35,21 @@ class BatchConfig:
     relation_masking: float = 0.5
     modality_dropout: float = 0.2
     accumulate: int = 1
+    memory_gib: float = 0.0
+    edge_partitions: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """One step's queries (h, r, ?) with answers, all of one graph.
+    """One step's queries (h, r, ?) with answers, all of one graph; of several processes each has its own part of Q.
 
     Attributes:
       graph: position of the graph in the mixture.
       prompts: prompt graphs of the Q query relations.
       heads, answers: int32 [Q, H].
       candidates: bool [Q, H, N], False for padding and for other known answers: these leave the loss.
-      edge_mask: bool [E], False in padding, on the facts asked for (both directions) and on masked relations.
+      edge_mask: bool [E], False in padding, on the facts asked for (both directions) and on masked relations; the same for
+        every process.
       modalities: bool [2], whether the step sees texts, and images.
     """
 
@@ -59,24 +65,36 @@ class Batch:
 class Mixture:
     """Draws batches from several graphs."""
 
-    def __init__(self, graphs: Sequence[PreparedGraph], config: BatchConfig, seed: int, exponent: float = 0.5):
-        """Sets the weights of the graphs.
+    def __init__(
+        self,
+        graphs: Sequence[PreparedGraph],
+        config: BatchConfig,
+        seed: int,
+        curriculum: Curriculum | None = None,
+        heads: Sequence[int] | None = None,
+        part: tuple[int, int] = (0, 1),
+    ):
+        """Nothing is drawn yet.
 
         Args:
           graphs: to train on.
           config: what one step draws.
           seed: with the step, the only source of randomness.
-          exponent: graphs are drawn ∝ (number of facts)**exponent; 0 is uniform.
+          curriculum: how often each graph is drawn; None: ∝ √facts.
+          heads: H of each graph; None: config.heads.
+          part: (i, n): a batch holds the i-th of n equal parts of the step's query relations, for the process i of n.
         """
         self.graphs, self._config, self._seed = tuple(graphs), config, seed
-        weights = np.array([float(len(g.graph.train)) for g in graphs]) ** exponent
-        self._weights = weights / weights.sum()
+        self._curriculum = curriculum or Curriculum(by_size([len(g.graph.train) for g in graphs], 0.5))
+        self.heads = tuple(heads) if heads else (config.heads,) * len(self.graphs)
+        size = config.relations // part[1]
+        self._part = slice(part[0] * size, (part[0] + 1) * size)
         self._facts_by_relation = [_facts_by_relation(g) for g in graphs]
 
     def batch(self, step: int, position: int | None = None) -> Batch:
         """The batch of a step, whatever was drawn before; `position` asks for one of a certain graph (to measure it)."""
         random = np.random.Generator(np.random.Philox(key=[self._seed, step]))
-        drawn = int(random.choice(len(self.graphs), p=self._weights))
+        drawn = int(random.choice(len(self.graphs), p=self._curriculum.shares(step)))
         position = drawn if position is None else position
         graph, config = self.graphs[position], self._config
         relations = self._draw_relations(random, position)
@@ -86,13 +104,16 @@ class Mixture:
         heads, answers = np.where(backward, tail, head), np.where(backward, head, tail)
         examples = np.stack([self._draw_examples(random, graph, relation) for relation in relations])
         keep = random.random(2) >= config.modality_dropout
+        edge_mask = self._edge_mask(random, graph, relations, facts)
+        # Everything has been drawn for the whole step; what costs time is made for the own part alone.
+        relations, examples, heads, answers = (drawn[self._part] for drawn in (relations, examples, heads, answers))
         return Batch(
             graph=position,
             prompts=graph.prompts.prompts(relations, examples),
             heads=heads,
             answers=answers,
             candidates=_candidates(graph, relations, heads, answers),
-            edge_mask=self._edge_mask(random, graph, relations, facts),
+            edge_mask=edge_mask,
             modalities=keep,
         )
 
@@ -107,7 +128,7 @@ class Mixture:
         """H facts of a relation as rows of `train`; distinct where the relation has enough of them."""
         by_relation = self._facts_by_relation[position]
         facts = by_relation[relation % len(by_relation)]
-        return random.choice(facts, self._config.heads, replace=len(facts) < self._config.heads)
+        return random.choice(facts, self.heads[position], replace=len(facts) < self.heads[position])
 
     def _draw_examples(self, random: np.random.Generator, graph: PreparedGraph, relation: int) -> Array:
         """M distinct positions in the relation's pool; positions beyond a small pool are masked by `prompts`."""
@@ -143,13 +164,3 @@ def _candidates(graph: PreparedGraph, relations: Array, heads: Array, answers: A
     candidates[graph.known.answers(queries)] = False
     candidates[np.arange(len(queries)), answers.ravel()] = True
     return candidates.reshape(*heads.shape, -1)
-
-
-def check_devices(config: BatchConfig, num_devices: int) -> None:
-    """Raises a `TrainingError` where the queries of a step cannot be split evenly."""
-    parts = num_devices * config.accumulate
-    if parts < 1 or config.relations % parts:
-        raise TrainingError(
-            f"{config.relations} query relations a step cannot be split over {num_devices} devices and {config.accumulate} "
-            f"part(s): set --config.batch.relations to a multiple of {parts}, or change --config.batch.accumulate."
-        )

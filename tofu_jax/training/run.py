@@ -24,10 +24,13 @@ from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.picture_pool import available_cores
 from tofu_jax.tokens.tokenizers import Tokenizers, fit_tokenizers
+from tofu_jax.training.batch_size import heads_within
 from tofu_jax.training.checkpoint import Restored, check_tree
-from tofu_jax.training.mixture import Batch, BatchConfig, Mixture, check_devices
+from tofu_jax.training.curriculum import create_curriculum
+from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
-from tofu_jax.training.step import TrainState, query_arrays, split_over_devices
+from tofu_jax.training.placement import Placement, check_devices, part_of_process
+from tofu_jax.training.step import TrainState
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,6 +43,7 @@ class Run:
       tokenizers: of texts and images.
       mixture: of the training graphs.
       codebooks: frozen vectors on the device.
+      placement: makes the arguments of a step from a batch.
       meta: what its checkpoints say about themselves: JSON values.
       initial: the model that it begins with; None: parameters from the seed.
     """
@@ -50,8 +54,16 @@ class Run:
     tokenizers: Tokenizers
     mixture: Mixture
     codebooks: Mapping[str, jax.Array]
+    placement: Placement
     meta: Mapping[str, Any]
     initial: Pretrained | None
+
+    def data_hashes(self) -> dict[str, Any]:
+        """What is the same wherever the same graphs are read with the same tokenizers."""
+        return {
+            "graphs": [prepared.graph.fingerprint for prepared in self.mixture.graphs],
+            "codebooks": [codebook.sha256 for _, codebook in sorted(self.tokenizers.codebooks.items())],
+        }
 
     def fresh_state(self, params: Any | None = None) -> TrainState:
         """An empty optimizer, and parameters from the seed or those given."""
@@ -73,8 +85,8 @@ def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored 
     """
     earlier = latest or (initial.restored if initial else None)
     batch = BatchConfig(**config.batch)
-    check_devices(batch, jax.device_count())
-    graphs, sources = training_graphs(config, console)
+    check_devices(batch, jax.device_count(), jax.local_device_count())
+    graphs, sources, source_of = training_graphs(config, console)
     console.print("tokenising texts and images …", highlight=False)
     tokenizers = fit_tokenizers(
         graphs,
@@ -97,8 +109,16 @@ def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored 
         model=model,
         optimizer=create_optimizer(OptimizerConfig(**config.optimizer), config.steps),
         tokenizers=tokenizers,
-        mixture=Mixture(prepared, batch, config.seed, config.graph_exponent),
-        codebooks=device_codebooks(tokenizers.codebooks),
+        mixture=Mixture(
+            prepared,
+            batch,
+            config.seed,
+            create_curriculum(config, [len(graph.train) for graph in graphs], source_of),
+            [heads_within(batch, model.config, len(p.padded.entity_mask), jax.device_count()) for p in prepared],
+            part_of_process(batch.edge_partitions),
+        ),
+        codebooks=(codebooks := device_codebooks(tokenizers.codebooks)),
+        placement=Placement(codebooks, prepared, batch.edge_partitions),
         meta=latest.meta if latest else _meta(config, model, tokenizers, sources, graphs, earlier),
         initial=initial,
     )
@@ -122,17 +142,20 @@ def _meta(config, model, tokenizers, sources, graphs, earlier: Restored | None) 
     }
 
 
-def training_graphs(config: ConfigDict, console: rich.console.Console) -> tuple[list[KnowledgeGraph], list[dict[str, Any]]]:
+def training_graphs(
+    config: ConfigDict, console: rich.console.Console
+) -> tuple[list[KnowledgeGraph], list[dict[str, Any]], list[int]]:
     """Loads the mixture's graphs, without the facts that are excluded, the large ones cut into sub-graphs.
 
     Returns:
       graphs: of the mixture.
       sources: name, facts and number of removed facts of each graph of the configuration.
+      source_of: for each of `graphs`, the position in `sources` that it comes from.
     """
     if config.held_out not in ("valid", "train"):
         raise TrainingError(f"config.held_out is {config.held_out!r}; give 'valid' or 'train'.")
     excluded = ExcludedFacts.read(config.exclude)
-    graphs, sources = [], []
+    graphs, sources, source_of = [], [], []
     for name in config.graphs:
         graph, removed = excluded.remove_from(load_graph(name, config.part, config.keep_unseen_entities))
         graph = hold_out(graph, config.seed) if config.held_out == "train" else graph
@@ -142,12 +165,6 @@ def training_graphs(config: ConfigDict, console: rich.console.Console) -> tuple[
         note += f"; {leaked:,} of the validation facts stand in train" if (leaked := num_leaked(graph)) else ""
         console.print(graph.summary() + note, highlight=False, soft_wrap=True)
         graphs += parts
+        source_of += [len(sources)] * len(parts)
         sources.append({"name": graph.name, "facts": len(graph.train), "removed_evaluation_facts": removed})
-    return graphs, sources
-
-
-def step_arguments(run: Run, batch: Batch) -> tuple[Any, ...]:
-    """What `create_train_step`'s step takes beside the state, for the devices of this process."""
-    devices = (jax.device_count(), jax.process_index() * jax.local_device_count(), jax.local_device_count())
-    queries = split_over_devices(query_arrays(batch), *devices)
-    return run.codebooks, run.mixture.graphs[batch.graph].arrays, batch.edge_mask, batch.modalities, queries
+    return graphs, sources, source_of

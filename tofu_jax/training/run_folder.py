@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 from tofu_jax.errors import CheckpointError, TrainingError
 from tofu_jax.files import write_whole
 from tofu_jax.training.event_file import EventFile
+from tofu_jax.training.parallel import is_first_process
 
 _MOST_NAMED = 8  # graphs that a picture can tell apart
 _FAINT = {"color": "0.8", "linewidth": 0.8}
@@ -41,7 +41,7 @@ class RunFolder:
         refuse_other_run(folder, config)
         self.folder = folder
         path = folder / "config.json"
-        if jax.process_index() == 0 and not path.exists():
+        if is_first_process() and not path.exists():
             with writing_to(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 write_whole(path, (json.dumps(config, indent=1) + "\n").encode())
@@ -119,7 +119,7 @@ class MetricsWriter:
           TrainingError: the folder cannot be written.
         """
         self._folder, self._file, self._events = folder.folder, None, None
-        if jax.process_index() != 0:
+        if not is_first_process():
             return
         path = folder.folder / "metrics.jsonl"
         kept = [line for line in folder.metrics() if line["step"] <= done_steps]

@@ -13,10 +13,9 @@ import optax
 from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.model.prompt_encoder import PromptArrays
 from tofu_jax.model.tofu import Tofu
+from tofu_jax.ops.partition import AXIS
 from tofu_jax.training.loss import link_loss
 from tofu_jax.training.mixture import Batch
-
-AXIS = "devices"
 
 
 class TrainState(NamedTuple):
@@ -57,22 +56,17 @@ def query_arrays(batch: Batch) -> QueryArrays:
     return QueryArrays(PromptArrays(**fields), batch.heads, batch.answers, batch.candidates)
 
 
-def split_over_devices(queries: QueryArrays, num_devices: int, first: int, count: int) -> QueryArrays:
-    """Cuts axis 0 into equal parts, a device each, and keeps those of this host.
+def split_over_devices(queries: QueryArrays, num_devices: int) -> QueryArrays:
+    """Cuts axis 0 into equal parts, a device each.
 
     Args:
-      queries: of the whole step.
-      num_devices: over all hosts.
-      first, count: the devices of this host.
+      queries: of this process.
+      num_devices: of this process.
 
     Returns:
-      arrays [count, Q / num_devices, ...].
+      arrays [num_devices, Q / num_devices, ...].
     """
-
-    def cut(values):
-        return values.reshape(num_devices, -1, *values.shape[1:])[first : first + count]
-
-    return jax.tree.map(cut, queries)
+    return jax.tree.map(lambda values: values.reshape(num_devices, -1, *values.shape[1:]), queries)
 
 
 def visible_nodes(nodes: Mapping[str, jax.Array], modalities: jax.Array) -> dict[str, jax.Array]:
@@ -86,7 +80,7 @@ def batch_loss(model: Tofu, params, codebooks, graph: jraph.GraphsTuple, edge_ma
     graph = graph._replace(nodes=visible_nodes(graph.nodes, modalities))
     scores, reached = model.apply(params, graph, edge_mask, codebooks, queries.prompts, queries.heads)
     described = graph.nodes["text_mask"].any(axis=1) | graph.nodes["image_mask"].any(axis=1)
-    return link_loss(scores, reached, described, queries.answers, queries.candidates)
+    return link_loss(scores, reached, described, queries.answers, queries.candidates, model.partitions)
 
 
 @functools.cache  # so that a second run in one process does not compile again
@@ -103,7 +97,8 @@ def create_train_step(
 
     Returns:
       step(state, codebooks, graph, edge_mask, modalities, queries) → (state, metrics). State and queries have a leading
-      device axis, metrics too (equal on all devices); the rest is given once. The old state's memory is reused.
+      device axis, metrics too (equal on all devices); the rest is given once, except that of a graph in blocks
+      (model.partitions > 1) each device gets its own graph and edge_mask. The old state's memory is reused.
     """
 
     def step(state, codebooks, graph, edge_mask, modalities, queries):
@@ -122,22 +117,23 @@ def create_train_step(
         loss, gradients = jax.tree.map(lambda value: value / jnp.maximum(counted, 1), (total, gradients))
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        num_queries = jax.lax.psum(queries.heads.size, AXIS)
+        num_queries = jax.lax.psum(queries.heads.size, AXIS) / model.partitions  # all devices of a graph have the same
         metrics = StepMetrics(loss, optax.tree.norm(gradients), optax.tree.norm(params), counted / num_queries)
         return TrainState(params, optimizer_state), metrics
 
-    return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, None, None, None, 0), donate_argnums=0)
+    per_graph = None if model.partitions == 1 else 0  # graph and edge mask: the same for all devices, or of each its block
+    return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, per_graph, per_graph, None, 0), donate_argnums=0)
 
 
 # Gives arrays the layout in which a step returns them; otherwise the second step would be compiled once more.
-_laid_out = jax.pmap(lambda x: x, axis_name=AXIS)
+lay_out = jax.pmap(lambda x: x, axis_name=AXIS)
 
 
 def replicate(state: TrainState) -> TrainState:
     """Copies a state to every local device (leading device axis)."""
     # From the host: what a checkpoint restores is bound to one device.
     stacked = jax.tree.map(lambda x: np.stack([np.asarray(x)] * jax.local_device_count()), state)
-    return _laid_out(stacked)
+    return lay_out(stacked)
 
 
 def unreplicate(tree):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import jax
 
-# Preparing: graphs, tokens, first parameters. Compiling: steps whose program has not run before in this process. Everything
-# else of the wall time is "other".
+# Preparing: graphs, tokens, first parameters. Compiling: steps whose program has not run before in this process. Batch: waiting
+# for one that is not ready yet (`prefetch`). Everything else of the wall time is "other".
 PHASES = ("preparing", "compiling", "batch", "step", "evaluation", "saving")
 
 
@@ -21,7 +21,7 @@ class Stopwatch:
         self._started = self._logged = time.perf_counter()
         self._total = dict.fromkeys(PHASES, 0.0)
         self._recent = dict.fromkeys(PHASES, 0.0)
-        self._steps = self._recent_steps = 0
+        self._steps = self._recent_steps = self._recent_queries = 0
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -34,16 +34,14 @@ class Stopwatch:
             self._total[name] += seconds
             self._recent[name] += seconds
 
-    def count_step(self) -> None:
-        """One more training step is done."""
+    def count_step(self, num_queries: int) -> None:
+        """One more training step is done; num_queries: over all devices."""
         self._steps += 1
         self._recent_steps += 1
+        self._recent_queries += num_queries
 
-    def lap(self, queries_per_step: int) -> dict[str, float]:
+    def lap(self) -> dict[str, float]:
         """What a line of the metrics says, and a new beginning for the next one.
-
-        Args:
-          queries_per_step: over all devices.
 
         Returns:
           "time/<phase>_s": seconds since the last lap, with "other" as the rest of them.
@@ -53,14 +51,13 @@ class Stopwatch:
         """
         now = time.perf_counter()
         wall = now - self._logged
-        rate = self._recent_steps / wall
+        rates = {"time/steps_per_s": self._recent_steps / wall, "time/queries_per_s": self._recent_queries / wall}
         phases = {**self._recent, "other": wall - sum(self._recent.values())}
         values = {f"time/{name}_s": seconds for name, seconds in phases.items()}
-        self._logged, self._recent_steps, self._recent = now, 0, dict.fromkeys(PHASES, 0.0)
+        self._logged, self._recent_steps, self._recent_queries, self._recent = now, 0, 0, dict.fromkeys(PHASES, 0.0)
         return {
             **values,
-            "time/steps_per_s": rate,
-            "time/queries_per_s": rate * queries_per_step,
+            **rates,
             "time/goodput": self._total["step"] / (now - self._started),
             "memory/peak_gib": peak_memory_bytes() / 2**30,
         }
