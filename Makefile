@@ -1,4 +1,5 @@
-# Two commands for a fresh machine with Python 3.11+ and a package index:
+# Commands for a fresh machine with Python 3.11+ and a package index:
+#   make install    installs into .venv/: .venv/bin/tofu-jax
 #   make pretrain   installs into .venv/, pre-trains on the built-in mixture, evaluates zero-shot
 #   make test       installs into .venv/, checks style, runs the default tests
 # `make docs` builds the documentation into site/.
@@ -6,8 +7,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: pretrain test test-all docs
+.PHONY: install pretrain test test-all docs
 .DELETE_ON_ERROR:
+
+install: .venv/installed
 
 pretrain: .venv/installed
 	$(BIN)/python launch/pretrain.py --config=configs/mix.py
