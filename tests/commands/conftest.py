@@ -6,16 +6,8 @@ import pathlib
 import subprocess
 import sys
 
-import jax
-import numpy as np
 import pytest
-
-from tofu_jax.inference.pretrained import parameter_shapes
-from tofu_jax.model.tofu import ModelConfig, Tofu
-from tofu_jax.tokens.text import TextTokenizer
-from tofu_jax.tokens.tokenizers import Tokenizers
-from tofu_jax.training.checkpoint import CheckpointStore
-from tofu_jax.training.step import TrainState
+from random_run import write_random_run
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Several calls in one process, since each process costs seconds: prints exit code, output and errors of each.
@@ -65,23 +57,7 @@ def call_many_times():
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
     """The folder of a run that never was: a checkpoint of a very small model with random parameters."""
-    model = Tofu(ModelConfig(width=4, layers=1, prompt_layers=1, relation_layers=1, fusion_heads=2, operators=("translation",)))
-    codebooks = Tokenizers(TextTokenizer.load(), None).codebooks
-    random = np.random.default_rng(0)
-    shapes = parameter_shapes(model, codebooks)
-    params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape).astype(np.float32) / 2, shapes)
-    meta = {
-        "model": {**vars(model.config)},
-        "tokens": {"text": 2, "image": 1, "examples": 2, "hops": 3},
-        "codebooks": {name: {"name": book.name, "sha256": book.sha256} for name, book in codebooks.items()},
-        "sources": [],
-        "graphs": [],
-    }
-    folder = tmp_path_factory.mktemp("run")
-    store = CheckpointStore(folder / "checkpoints")
-    store.save(3, TrainState(params, {"count": np.zeros(1)}), codebooks["image"], meta)
-    store.close()
-    return folder
+    return write_random_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="session")

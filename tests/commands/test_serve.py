@@ -9,17 +9,16 @@ import sys
 
 import httpx2
 import pytest
-from random_run import write_random_run
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(run_folder, tmp_path_factory):
     """The folder of a run, and a file of facts."""
     graph = tmp_path_factory.mktemp("graphs") / "toy.tsv"
     graph.write_text("".join(f"e{i}\tr{i % 2}\te{i * 5 % 12}\n" for i in range(12)))
-    return write_random_run(tmp_path_factory.mktemp("run")), graph
+    return run_folder, graph
 
 
 def command(run, graph, *arguments):
