@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import make_graph, random_graph, random_tokens
 
-from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.shapes import inverse_relation
 from tofu_jax.training.curriculum import Curriculum, by_size
-from tofu_jax.training.mixture import BatchConfig, Mixture, check_devices
+from tofu_jax.training.mixture import BatchConfig, Mixture
 
 CONFIG = BatchConfig(relations=3, heads=2, examples=2, relation_masking=0.8, modality_dropout=0.5)
 
@@ -212,9 +211,3 @@ def test_each_graph_has_its_number_of_heads(graphs):
     mixture = Mixture(graphs, CONFIG, seed=3, heads=(1, 4))
     for batch in map(mixture.batch, range(10)):
         assert batch.heads.shape == batch.answers.shape == batch.candidates.shape[:2] == (3, (1, 4)[batch.graph])
-
-
-def test_queries_that_cannot_be_split_over_the_devices():
-    check_devices(BatchConfig(relations=8), 4)
-    with pytest.raises(TrainingError, match=r"6 query relations .* 4 devices.*--config\.batch\.relations.*multiple of 4"):
-        check_devices(BatchConfig(relations=6), 4)
