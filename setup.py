@@ -45,6 +45,7 @@ BUILT_IN_GRAPHS = [
 SERVE = ["fastapi>=0.165,<0.166", "uvicorn>=0.54,<0.55"]
 TEST = [
     "pytest>=9.2,<10",
+    "pytest-xdist>=3.8,<4",
     "hypothesis>=6.170,<7",
     "chex>=0.1.92,<0.2",
     "ruff>=0.17.6,<0.18",

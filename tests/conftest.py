@@ -1,9 +1,14 @@
-"""Lets every test module import the shared builders of `making.py`, and makes property tests repeatable."""
+"""Quick compilation, shared builders (`making.py`) for every test module, and property tests that are repeatable."""
 
+import os
 import pathlib
 import sys
 
 from hypothesis import settings
+
+# Half of the time goes into compiling, and what is promised is up to the formulas, not to the compiler's optimisations.
+# JAX reads it when it is imported, in the processes that tests start, too.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 
 # With --import-mode=importlib pytest leaves sys.path alone.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))

@@ -1,9 +1,7 @@
 """Random graphs and tokens, and the same graph under other ids: what the property tests are made of."""
 
-import contextlib
 import dataclasses
 
-import jax
 import numpy as np
 from hypothesis import strategies as st
 
@@ -115,13 +113,3 @@ def joined_tokens(tokens, extra):
     return EntityTokens(
         *(np.concatenate([getattr(t, field.name) for t in (tokens, extra)]) for field in dataclasses.fields(tokens))
     )
-
-
-@contextlib.contextmanager
-def quick_compilation():
-    """Compiles in half the time: what is promised is up to the formulas, not to the compiler's optimisations."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)

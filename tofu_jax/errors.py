@@ -18,3 +18,7 @@ class CheckpointError(TofuError):
 
 class TrainingError(TofuError):
     """Training had to stop: names the step and the graph."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of this run has ended, so that nothing which all of them do together will come to its end."""

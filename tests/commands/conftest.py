@@ -43,7 +43,7 @@ def call_many_times():
         done = subprocess.run(
             [sys.executable, "-c", MANY_CALLS, verb, json.dumps(calls)],
             cwd=ROOT,
-            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": ""},
             capture_output=True,
             text=True,
             timeout=300,

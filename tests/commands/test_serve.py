@@ -28,7 +28,6 @@ def command(run, graph, *arguments):
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": str(ROOT),
     "JAX_COMPILATION_CACHE_DIR": "",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "GLIBC_TUNABLES": "",
 }
 

@@ -40,7 +40,6 @@ def run(folder, blocks):
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "GLIBC_TUNABLES": "",
     }
     done = subprocess.run(

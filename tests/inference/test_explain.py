@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import jax
 import numpy as np
 import pytest
-from making import CODEBOOKS, SameTokens, make_graph, quick_compilation
+from making import CODEBOOKS, SameTokens, make_graph
 from PIL import Image
 
 from tofu_jax.errors import DataError
@@ -18,12 +18,6 @@ from tofu_jax.inference.pretrained import Pretrained, parameter_shapes
 from tofu_jax.model.tofu import ModelConfig, Tofu
 
 HOSTILE = ("$x_1$ <b>&amp;</b>", "\x1b[2Jline\nbreak", "名前 👩‍🚀", "very " * 40, "", "[bold]")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled():
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from making import CODEBOOKS, make_graph, quick_compilation, random_tokens
+from making import CODEBOOKS, make_graph, random_tokens
 
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.inference.importance import edge_importance
@@ -42,7 +42,7 @@ def weighted_sum(weights):
 @pytest.fixture(scope="module")
 def made():
     """Scorer in float64 with random parameters, and the arguments of one query."""
-    with jax.enable_x64(True), quick_compilation():
+    with jax.enable_x64(True):
         random = np.random.default_rng(5)
         shapes = parameter_shapes(MODEL, CODEBOOKS)
         params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape) / 2, shapes)

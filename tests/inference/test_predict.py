@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import CODEBOOKS, SameTokens, make_graph, quick_compilation, renumbered
+from making import CODEBOOKS, SameTokens, make_graph, renumbered
 from scipy.special import logsumexp
 
 from tofu_jax.errors import DataError
@@ -301,15 +301,14 @@ def test_a_model_predicts(model):
     """The three verbs of a model, on a graph that is prepared once."""
     graph = make_split_graph(0)
     model.tokenizers.calls = 0
-    with quick_compilation():
-        tails = model.predict(graph, head="e1", relation="the r0", k=4)
-        heads = model.predict(graph, tail=["e1"], relation="r0", k=4, known="drop")
-        relations = model.predict_relation(graph, head="e1", tail="e2")
-        facts = model.predict_all(graph, k=5, relations=["r0"], heads=["e1"])
-        assert model.tokenizers.calls == 1
-        predictor = GraphPredictor(graph, model.scorer(model.prepare(graph)[0]), "untrained")
-        questions = (Query("e1", "r0", None), Query(None, "r0", "e1"), Query("e1", None, "e2"))
-        expected = [*(predictor.answer([question], 9) for question in questions), predictor.best_facts(9, ["r0"], ["e1"])]
+    tails = model.predict(graph, head="e1", relation="the r0", k=4)
+    heads = model.predict(graph, tail=["e1"], relation="r0", k=4, known="drop")
+    relations = model.predict_relation(graph, head="e1", tail="e2")
+    facts = model.predict_all(graph, k=5, relations=["r0"], heads=["e1"])
+    assert model.tokenizers.calls == 1
+    predictor = GraphPredictor(graph, model.scorer(model.prepare(graph)[0]), "untrained")
+    questions = (Query("e1", "r0", None), Query(None, "r0", "e1"), Query("e1", None, "e2"))
+    expected = [*(predictor.answer([question], 9) for question in questions), predictor.best_facts(9, ["r0"], ["e1"])]
     for predictions, whole in zip((tails, heads, relations, facts), expected, strict=True):
         scores = dict(zip(facts_of(whole), whole.score, strict=True))
         np.testing.assert_allclose(predictions.score, [scores[fact] for fact in facts_of(predictions)], atol=1e-4)

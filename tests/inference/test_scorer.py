@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from making import CODEBOOKS, quick_compilation, random_graph, random_tokens
+from making import CODEBOOKS, random_graph, random_tokens
 
 from tofu_jax.evaluation.ranking import queries_of, rank_queries
 from tofu_jax.graphs.prepared import PreparedGraph
@@ -16,12 +16,6 @@ from tofu_jax.model.tofu import ModelConfig, Tofu
 
 EXAMPLES = 2
 MODEL = Tofu(ModelConfig(width=4, layers=2, prompt_layers=1, relation_layers=1, fusion_heads=2))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled():
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -138,11 +138,34 @@ def test_the_same_command_again_finds_nothing_to_train(launch, workdir):
     assert results_of(workdir / "report" / "elements")["metrics"] == results["metrics"]
 
 
-def test_a_sample_of_a_built_in_graph(launch, workdir, tmp_path):
-    arguments = (f"--checkpoint={workdir}", "--graph=elements", "--max_triples=20", "--seed=1", f"--output={tmp_path}")
-    done = launch("launch/zero_shot.py", *arguments)
+def write(folder, **changes):
+    """An inductive folder; `changes`: {file without .txt: text}."""
+    folder.mkdir()
+    for name, text in (INDUCTIVE | {f"{name}.txt": text for name, text in changes.items()}).items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(launch, workdir, tmp_path_factory):
+    """{"sample", "inductive"}: results of two evaluations with the run, one after the other in one process."""
+    folder = tmp_path_factory.mktemp("zero_shot")
+    calls = {
+        "sample": [f"--checkpoint={workdir}", "--graph=elements", "--max_triples=20", "--seed=1"],
+        "inductive": [
+            *(f"--checkpoint={workdir / 'checkpoints'}", "--step=20", f"--graph={write(folder / 'toy')}"),
+            *("--split=valid+test", "--nocontrols"),
+        ],
+    }
+    arguments = [[*call, f"--output={folder / name}"] for name, call in calls.items()]
+    done = launch(MANY_CALLS, json.dumps(arguments))
     assert done.returncode == 0, done.stderr
-    results = results_of(tmp_path)
+    assert json.loads(done.stdout.splitlines()[-1]) == [[None, ""]] * 2
+    return {name: results_of(folder / name) for name in calls}
+
+
+def test_a_sample_of_a_built_in_graph(reports):
+    results = reports["sample"]
     check_schema(results, "elements", 40)
     assert results["protocol"]["triples"] == 20
     # The sample is the documented one, so that samples nest: each begins with every smaller one.
@@ -154,20 +177,8 @@ def test_a_sample_of_a_built_in_graph(launch, workdir, tmp_path):
     assert {name: part["queries"] for name, part in results["relations"].items()} == expected
 
 
-def write(folder, **changes):
-    """An inductive folder; `changes`: {file without .txt: text}."""
-    folder.mkdir()
-    for name, text in (INDUCTIVE | {f"{name}.txt": text for name, text in changes.items()}).items():
-        (folder / name).write_text(text)
-    return folder
-
-
-def test_an_inductive_folder_is_evaluated_on_its_inference_graph(launch, workdir, tmp_path):
-    folder, output = write(tmp_path / "toy"), tmp_path / "report"
-    arguments = (f"--checkpoint={workdir / 'checkpoints'}", "--step=20", f"--graph={folder}", "--split=valid+test")
-    done = launch("launch/zero_shot.py", *arguments, "--nocontrols", f"--output={output}")
-    assert done.returncode == 0, done.stderr
-    results = results_of(output)
+def test_an_inductive_folder_is_evaluated_on_its_inference_graph(reports):
+    results = reports["inductive"]
     check_schema(results, "toy", 2 * (1 + 2))
     assert "controls" not in results or not results["controls"]
     assert results["protocol"]["split"] == "valid+test"

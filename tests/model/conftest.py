@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
-from making import CODEBOOKS, MOST_FACTS, quick_compilation
+from making import CODEBOOKS, MOST_FACTS
 
 from tofu_jax.graphs.graphs_tuple import pad_graph
 from tofu_jax.graphs.prompts import PromptIndex
@@ -106,5 +106,4 @@ def _cast(tree, dtype):
 
 @pytest.fixture(scope="session")
 def small_model():
-    with quick_compilation():
-        return SmallModel()
+    return SmallModel()

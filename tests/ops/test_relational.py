@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from making import quick_compilation
 
 from tofu_jax.errors import TofuError
 from tofu_jax.ops import cpu
@@ -19,12 +18,6 @@ NODES, QUERIES, HEADS, RELATIONS, WIDTH = 13, 2, 3, 5, 4
 EDGE_COUNTS = (0, 1, 7, 640, ROW * CHUNK_ROWS + 1)  # none, one edge a row, some, full rows, several chunks
 GRADIENTS = (0, 2, 3, 4)  # states, scale, swap_scale, bias
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def less_optimized():
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(params=BACKENDS)

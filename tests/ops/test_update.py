@@ -4,19 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from making import quick_compilation
 
 from tofu_jax.ops import cpu
 from tofu_jax.ops.update import UpdateParameters, residual_update
 
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 BOTH = [pytest.param("cpu", marks=pytest.mark.skipif(not cpu.available(), reason="the C++ was not built")), "xla"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def less_optimized():
-    with quick_compilation():
-        yield
 
 
 def random_inputs(rows, width, per_offset, dtype=np.float64, seed=0):

@@ -13,7 +13,6 @@ import orbax.checkpoint as ocp
 import pytest
 import rich.console
 from jax.experimental.compilation_cache import compilation_cache
-from making import quick_compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = '''"""A model so small that a run takes seconds."""
@@ -54,8 +53,7 @@ def compiled(tmp_path_factory):
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    with quick_compilation():
-        yield folder
+    yield folder
     compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", before)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
@@ -105,7 +103,6 @@ def in_new_process(compiled):
         # As in this process, so that the compiled programs are the same.
         settings = {
             "JAX_COMPILATION_CACHE_DIR": compiled,
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
         }

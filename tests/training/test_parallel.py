@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from tofu_jax.errors import TrainingError
+from tofu_jax.errors import LostProcessError, TrainingError
 from tofu_jax.training import parallel
 
 CLUSTERS = {
@@ -94,5 +94,7 @@ def test_an_error_of_a_collective_means_that_a_process_is_lost(monkeypatch):
     with pytest.raises(jax.errors.JaxRuntimeError):
         fail()
     monkeypatch.setattr(parallel.jax, "process_count", lambda: 2)
-    with pytest.raises(TrainingError, match=r"process 0 of 2: INTERNAL: connection closed by peer\. .*the same command again"):
+    with pytest.raises(
+        LostProcessError, match=r"process 0 of 2: INTERNAL: connection closed by peer\. .*the same command again"
+    ):
         fail()

@@ -47,30 +47,26 @@ def train(graph, blocks, steps):
     return {"metrics": metrics, "params": copies[0].tolist()}
 
 
-def train_in_blocks():
-    """On four devices, by number of blocks."""
-    return {blocks: train(small_graph(), blocks, 4) for blocks in (1, 2, 4)}
+def train_in_blocks(blocks):
+    """On four devices, in one piece and in so many."""
+    return [train(small_graph(), number, 4) for number in (1, blocks)]
 
 
-@pytest.fixture(scope="module")
-def found(in_new_process):
-    """`train_in_blocks` in a process of its own, since the number of devices is fixed when JAX starts."""
+# In two, each graph is shared by two devices, and the queries by two pairs.
+@pytest.mark.parametrize("blocks", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_trains_as_in_one_piece(in_new_process, blocks):
+    """In a process of its own, since the number of devices is fixed when JAX starts."""
     code = """
 import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("partitions_test", sys.argv[1])
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-print(json.dumps(module.train_in_blocks()))
+print(json.dumps(module.train_in_blocks(int(sys.argv[2]))))
 """
     flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
-    done = in_new_process(code, __file__, XLA_FLAGS=flags)
+    done = in_new_process(code, __file__, blocks, XLA_FLAGS=flags)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("blocks", ["2", "4"])
-def test_trains_as_in_one_piece(found, blocks):
-    whole, in_blocks = found["1"], found[blocks]
+    whole, in_blocks = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(in_blocks["metrics"], whole["metrics"], rtol=1e-5)
     np.testing.assert_allclose(in_blocks["params"], whole["params"], rtol=1e-5, atol=1e-6)
     assert np.abs(np.subtract(whole["params"], train_start())).max() > 1e-3, "nothing has been learned"

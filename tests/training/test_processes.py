@@ -29,6 +29,7 @@ TRAIN = """
 import json, os, pathlib, runpy, sys, time
 import jax
 import rich.console
+from tofu_jax.errors import LostProcessError
 from tofu_jax.training.loop import pretrain
 from tofu_jax.training.parallel import join_processes
 from tofu_jax.training.prefetch import Prefetch
@@ -48,7 +49,11 @@ for workdir, settings, signal, at in json.loads(runs):
     config = runpy.run_path(config_file)["get_config"]()
     config.batch.relations = 4
     config.update(settings)
-    print(pretrain(config, pathlib.Path(workdir), rich.console.Console(quiet=True)) is not None, flush=True)
+    try:
+        print(pretrain(config, pathlib.Path(workdir), rich.console.Console(quiet=True)) is not None, flush=True)
+    except LostProcessError as error:  # as tofu_jax.launching does
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)
 """
 
 
@@ -59,7 +64,6 @@ def start(compiled, config_file):
     def run(runs, devices, processes=1, index=0, coordinator=""):
         settings = {
             "JAX_COMPILATION_CACHE_DIR": compiled,
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         }
         runs = [[str(workdir), *rest] for workdir, *rest in runs]
@@ -135,9 +139,10 @@ def check_same_training(one, other, saved, metrics):
     difference = [np.linalg.norm(found[name] - value) for name, value in wanted.items() if name.startswith("params")]
     size = [np.linalg.norm(value) for name, value in wanted.items() if name.startswith("params")]
     assert np.linalg.norm(difference) < 1e-6 * np.linalg.norm(size)
-    # Adam divides a gradient by its size, so that where it is nothing but rounding a parameter moves all the same.
+    # Adam divides a gradient by its size, so that where it is nothing but rounding (of the keys' bias, which moves all scores
+    # of an attention alike) a parameter moves all the same.
     for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
 
 
 def test_two_processes_train_as_one(runs, saved, metrics):
@@ -163,7 +168,8 @@ def test_sigterm_to_one_process_stops_all_after_the_same_step(start, metrics, tm
 def test_when_one_process_is_killed_the_others_end_and_say_so(runs):
     """H2."""
     assert runs["seconds"] < HEARTBEAT_TIMEOUT_S + 15
-    assert "another task died" in runs["errors"]
+    # This project's words; JAX's where the process was waiting; or those of gloo, which sums on CPUs and can end it by itself.
+    assert re.search("Most likely another has ended|another task died|gloo", runs["errors"]), runs["errors"]
     assert runs["saved"]["killed"] in ([6], [6, 12])  # the last save was under way
 
 
@@ -215,7 +221,7 @@ def test_the_same_command_again_continues_after_a_loss(compiled, config_file, me
             command = [sys.executable, "-c", code, f"--config={config_file}", f"--workdir={tmp_path}"]
             command += ["--config.checkpoint_every=2", f"--coordinator_address={coordinator}", "--num_processes=2"]
             command += [f"--process_id={index}", f"--heartbeat_timeout_s={HEARTBEAT_TIMEOUT_S}"]
-            environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": compiled, "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
+            environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": compiled}
             environment |= {"KILLED_AT": str(killed_at if index else -1)}
             processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True))
         return [(*process.communicate(timeout=1200), process.returncode) for process in processes]

@@ -12,13 +12,13 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tofu_jax.errors import CheckpointError
+from tofu_jax.errors import CheckpointError, LostProcessError
 from tofu_jax.files import write_whole
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.training.parallel import is_first_process, wait_for_all
@@ -49,7 +49,7 @@ class Restored:
 
 
 class CheckpointStore:
-    """The checkpoints of one run: the latest ones, and the best one."""
+    """The checkpoints of one run: the latest ones, and the best one; a context manager that closes it."""
 
     def __init__(self, folder: pathlib.Path, keep_last: int = 2):
         """Opens (and makes) the folder; what a kill has left half-written is deleted.
@@ -70,6 +70,13 @@ class CheckpointStore:
         )
         with self._failures("cannot be opened"):
             self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        if kind is None or not issubclass(kind, LostProcessError):  # a save under way would wait for the lost one
+            self.close()
 
     def save(self, step: int, state: TrainState, image_codebook: Codebook, meta: Mapping[str, Any]) -> None:
         """Saves in the background; a step that is there already is left alone.

@@ -88,7 +88,7 @@ def pretrain(
         console.print(f"resuming after step {first}", highlight=False)
     writer, profiler = MetricsWriter(folder, first), Profiler(workdir / "profile", profile_steps)
     # SIGTERM before this ends the process at once: there is nothing to save yet.
-    with StopRequest() as stop, contextlib.closing(writer), contextlib.closing(store), profiler, noticing_lost_processes():
+    with StopRequest() as stop, contextlib.closing(writer), store, profiler, noticing_lost_processes():
         finished = _train(run, state, first, compiled, store, writer, watch, profiler, stop, console)
     if is_first_process():
         folder.plot_curves()

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from tofu_jax.errors import TrainingError
+from tofu_jax.errors import LostProcessError, TrainingError
 
 # A process takes part in a job of several where all variables of a line are set: SLURM, Open MPI, Kubernetes.
 _VARIABLES = (
@@ -126,7 +126,7 @@ def noticing_lost_processes() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1:
             raise
-        raise TrainingError(
+        raise LostProcessError(
             f"process {jax.process_index()} of {jax.process_count()}: {str(error).splitlines()[0]}. Most likely another has "
             "ended: look for the first error among all of them, then start all with the same command again; they continue from "
             "the latest checkpoint."

@@ -158,11 +158,12 @@ std::string ReadRow(const Edges& edges, const Size& size, const RelationRows& ro
   for (int64_t k = 0; k < rows.width; ++k) {
     const int64_t e = rows.edge[row * rows.width + k];
     if (e == size.edges) continue;  // the row is not full
-    if (e < 0 || e > size.edges || edges.relations[e] != r) {
+    const bool inside = e >= 0 && e < size.edges;
+    const bool visible = inside && edges.mask[e * edges.mask_queries + (edges.mask_queries > 1 ? q : 0)];
+    if (!inside || (visible && edges.relations[e] != r)) {
       return "relation_rows.edge[" + std::to_string(row) + "] holds " + std::to_string(e) + ", which is no edge of relation " +
              std::to_string(r) + ".";
     }
-    const bool visible = edges.mask[e * edges.mask_queries + (edges.mask_queries > 1 ? q : 0)];
     if (visible) ends->push_back({edges.senders[e], edges.receivers[e]});
   }
   return "";
