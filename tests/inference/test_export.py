@@ -38,7 +38,14 @@ def test_a_run_becomes_a_folder_to_share(bits, quick_loading, small_model, run, 
         "queries": 20,
     }
     (tmp_path / "results.json").write_text(json.dumps(figures))
-    arguments = ("--checkpoint=run", "--output=shared/model", "--name=tiny", "--licence=mit", "--figures=results.json")
+    arguments = (
+        "--checkpoint=run",
+        "--output=shared/model",
+        "--name=tiny",
+        "--licence=mit",
+        "--figures=results.json",
+        "--examples=4",
+    )
     done = subprocess.run(
         [sys.executable, ROOT / "launch" / "export.py", *arguments],
         cwd=tmp_path,
@@ -54,5 +61,6 @@ def test_a_run_becomes_a_folder_to_share(bits, quick_loading, small_model, run, 
     loaded = load_pretrained(folder)
     assert bits(loaded.params) == bits(small_model.params)
     assert json.loads((folder / CONFIG).read_text())["name"] == "tiny"
+    assert (loaded.num_examples, small_model.num_examples) == (4, 2)
     assert str(tmp_path) not in (folder / CONFIG).read_text() + (folder / CARD).read_text()
     assert "| toy | test | 20 | 0.500 | 0.400 | 0.900 |" in (folder / CARD).read_text()

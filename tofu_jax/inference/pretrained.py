@@ -70,6 +70,11 @@ class Pretrained:
         """{"text", "image"}: frozen vectors on the device."""
         return device_codebooks(self.tokenizers.codebooks)
 
+    def with_examples(self, number: int) -> "Pretrained":
+        """The same model that reads so many example facts of each relation (or all, where there are fewer)."""
+        tokens = {**self.meta["tokens"], "examples": number}
+        return dataclasses.replace(self, num_examples=number, meta={**self.meta, "tokens": tokens})
+
     def prepare(self, graph: KnowledgeGraph, modalities: tuple[str, ...] = MODALITIES) -> tuple[PreparedGraph, EntityTokens]:
         """Tokenises a graph and lays it out.
 

@@ -111,7 +111,9 @@ class CheckpointStore:
     def check_saves(self) -> None:
         """Raises a `CheckpointError` if a save in the background has failed."""
         with self._failures("a step cannot be saved"):
-            self._manager.check_for_errors()
+            # Not `check_for_errors`, which Orbax's own thread may have asked first: an error is told once.
+            if not self._manager.is_saving_in_progress():
+                self._manager.wait_until_finished()
 
     def rate(self, step: int, valid_mrr: float) -> None:
         """Notes how good a saved step is; the best one is never deleted."""
