@@ -38,7 +38,7 @@ def test_the_card(exported, small_model):
     assert card.startswith("---\nlibrary_name: tofu_jax\npipeline_tag: graph-ml\n")
     assert "\nlicense: cc-by-4.0\n---\n\n# small\n" in card
     for told in (
-        "after 12 training steps",
+        "its last training took 12 steps",
         json.loads((exported / CONFIG).read_text())["weights_sha256"],
         "34 facts that graphs used for evaluation hold out",
         r"| flüsse \| {seen} | 120 | 34 |",

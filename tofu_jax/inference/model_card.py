@@ -22,8 +22,8 @@ tags: [knowledge-graph, link-prediction, zero-shot, multi-modal]
 # {name}
 
 A [TOFU](https://arxiv.org/abs/2602.15896) model for zero-shot link prediction in multi-modal knowledge graphs, made with
-tofu_jax: {parameters:,} parameters after {step:,} training steps. No parameter belongs to an entity or a relation, so the model
-can be asked about graphs that it has not seen, from their structure, texts and images.
+tofu_jax: {parameters:,} parameters; its last training took {step:,} steps. No parameter belongs to an entity or a relation,
+so the model can be asked about graphs that it has not seen, from their structure, texts and images.
 
 Licence of the weights: {licence}. The training graphs have licences of their own.
 
