@@ -6,8 +6,8 @@
     tofu-jax export --checkpoint=runs/foundation2 --output=<folder> --name=tofu-small --licence=apache-2.0 --examples=8
 
 The second command goes on with other sub-graphs of the large graphs; the third writes the model. On two cores the first takes
-72 minutes and the second 70, both with other work beside them. Expected figures: .525 as mean MRR of fb237_v1–v4 (valid + test),
-.685 of WN18RR_v1–v4, .370 on DB15K and on MKG-W; all of them: docs/evaluation.md.
+72 minutes and the second 70, both with other work beside them. Expected figures: a mean MRR of .525 on fb237_v1 to fb237_v4,
+.685 on WN18RR_v1 to WN18RR_v4 (valid and test), .370 on DB15K and on MKG-W; all of them: docs/evaluation.md.
 
 <folder> holds the training graphs below, each as a folder of text files, and evaluation_triples.npy, the keys of all
 validation and test facts of the evaluation graphs (tofu_jax/graphs/excluded_facts.py). The inference graphs of grail/, DB15K
