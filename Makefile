@@ -18,10 +18,10 @@ pretrain: .venv/installed
 test: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/installed-for-tests
-	$(BIN)/python -m pytest -q -n auto --dist loadfile -m ""
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m ""
 
 docs: .venv/installed-for-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
