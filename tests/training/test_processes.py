@@ -139,10 +139,9 @@ def check_same_training(one, other, saved, metrics):
     difference = [np.linalg.norm(found[name] - value) for name, value in wanted.items() if name.startswith("params")]
     size = [np.linalg.norm(value) for name, value in wanted.items() if name.startswith("params")]
     assert np.linalg.norm(difference) < 1e-6 * np.linalg.norm(size)
-    # Adam divides a gradient by its size, so that where it is nothing but rounding (of the keys' bias, which moves all scores
-    # of an attention alike) a parameter moves all the same.
-    for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
+    # The keys' bias moves all scores of an attention alike: its gradient is rounding alone, by whose size Adam divides it.
+    for name in wanted.keys() - {"params['params']['fusion']['key']['bias']"}:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_two_processes_train_as_one(runs, saved, metrics):
