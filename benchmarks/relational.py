@@ -205,7 +205,7 @@ def time_model(graph: KnowledgeGraph) -> list[dict]:
         os.environ["TOFU_JAX_BACKEND"] = name
         jax.clear_caches()  # the backend is chosen when a program is traced
         train_step = create_train_step(model, optimizer)
-        state = [replicate(TrainState(params, optimizer.init(params)))]
+        state = [replicate(TrainState.create(params, optimizer))]
 
         def step(train_step=train_step, state=state):
             arguments = (codebooks, prepared.arrays, batch.edge_mask, batch.modalities, queries)

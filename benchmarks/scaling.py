@@ -51,7 +51,7 @@ def make_step(num_entities: int, relations: int, blocks: int):
     batch = Mixture([prepared], BatchConfig(relations=relations), 0).batch(0)
     arguments = Placement(device_codebooks(codebooks), [prepared], blocks)(batch)
     optimizer, params = create_optimizer(OptimizerConfig(), 100), initial_params(model, codebooks, 0)
-    state = replicate(TrainState(params, optimizer.init(params)))
+    state = replicate(TrainState.create(params, optimizer))
     return create_train_step(model.clone(partitions=blocks), optimizer), state, arguments
 
 

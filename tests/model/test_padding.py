@@ -149,7 +149,7 @@ def test_no_more_programs_than_buckets(num_steps):
     model = Tofu(ModelConfig(width=4, layers=1, prompt_layers=1, relation_layers=1, fusion_heads=1, operators=OPERATORS[:1]))
     optimizer = create_optimizer(OptimizerConfig(), num_steps)
     params = initial_params(model, CODEBOOKS, 0)
-    state, step = replicate(TrainState(params, optimizer.init(params))), create_train_step(model, optimizer)
+    state, step = replicate(TrainState.create(params, optimizer)), create_train_step(model, optimizer)
     norms, seen = [], set()
     with counted_compilations() as compiled:
         for batch in map(mixture.batch, range(num_steps)):

@@ -8,7 +8,7 @@ from making import CODEBOOKS
 
 from tofu_jax.inference.pretrained import parameter_shapes
 from tofu_jax.model.tofu import ModelConfig, Tofu
-from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer, create_schedule, decayed
+from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer, create_schedule, decayed, packed, unpacked
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,25 @@ def test_matrices_of_linear_maps_decay_and_nothing_else_does(params):
     assert flags.keys() == matrices | gates | vectors
 
 
-def test_decay_shrinks_matrices_alone():
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+def test_packed_parameters_come_back_each_in_its_place(params):
+    random = np.random.default_rng(0)
+    values = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape), leaf.dtype), params)
+    vectors = packed(values)
+    leaves, flags = jax.tree.leaves(values), jax.tree.leaves(decayed(params))
+    assert vectors["kernel"].size == sum(leaf.size for leaf, decays in zip(leaves, flags, strict=True) if decays)
+    assert vectors["other"].size == sum(leaf.size for leaf in leaves) - vectors["kernel"].size
+    found = unpacked(vectors, params)
+    assert jax.tree.structure(found) == jax.tree.structure(values)
+    jax.tree.map(np.testing.assert_array_equal, found, values)
+
+
+@pytest.mark.parametrize("form", [lambda params: params, packed])
+def test_decay_shrinks_matrices_alone(form):
+    tree = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     optimizer = create_optimizer(OptimizerConfig(learning_rate=0.1, warmup_steps=0, weight_decay=0.5), 10)
+    params = form(tree)
     updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+    updates = updates if params is tree else unpacked(updates, tree)
     np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-5)
     np.testing.assert_array_equal(updates["bias"], 0)
 

@@ -36,7 +36,7 @@ def train(graph, blocks, steps):
     mixture = Mixture([graph], config, seed=0)
     place = Placement(device_codebooks(CODEBOOKS), [graph], blocks)
     params = initial_params(MODEL, CODEBOOKS, 0)
-    state = replicate(TrainState(params, OPTIMIZER.init(params)))
+    state = replicate(TrainState.create(params, OPTIMIZER))
     train_step, metrics = create_train_step(MODEL.clone(partitions=blocks), OPTIMIZER), []
     for step in range(steps):
         state, found = train_step(state, *place(mixture.batch(step)))

@@ -57,7 +57,7 @@ class Training:
         # Not Adam, which divides a gradient by its size and so blows the float noise up where a gradient should be zero.
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, momentum=0.9))
         params = fresh_params()
-        state = TrainState(params, optimizer.init(params))
+        state = TrainState.create(params, optimizer)
         self.num_devices = num_devices
         if num_devices == jax.local_device_count():
             self.state = replicate(state)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -37,10 +39,10 @@ def create_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
 
 @functools.cache  # the same settings, the same object: a training step that is compiled for it can be used again
 def create_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
-    """The transformation; its state is a pytree of arrays."""
+    """The transformation; its state is a pytree of arrays, two long vectors each where it is made for `packed` parameters."""
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
-        optax.flatten(optax.scale_by_adam()),  # one long vector compiles and runs faster than a hundred small arrays
+        optax.scale_by_adam(),
         optax.add_decayed_weights(config.weight_decay, mask=decayed),
         optax.scale_by_learning_rate(create_schedule(config, num_steps)),
     )
@@ -49,3 +51,24 @@ def create_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientT
 def decayed(params):
     """Which parameters weight decay shrinks: a tree of bool, True for the matrices of linear maps, False for all else."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.endswith("kernel"), params)
+
+
+def packed(params: Any) -> dict[str, jax.Array]:
+    """Parameters, or gradients, as two vectors: {"kernel": those that decay, "other": the others}.
+
+    A hundred small arrays would be a hundred small programs to compile and messages between devices.
+    """
+    parts: dict[str, list[jax.Array]] = {"kernel": [], "other": []}
+    for leaf, decays in zip(jax.tree.leaves(params), jax.tree.leaves(decayed(params)), strict=True):
+        parts["kernel" if decays else "other"].append(jnp.ravel(leaf))
+    return {name: jnp.concatenate(leaves) for name, leaves in parts.items()}
+
+
+def unpacked(vectors: dict[str, jax.Array], like: Any) -> Any:
+    """The inverse of `packed`; like: parameters of that structure and these shapes."""
+    used, leaves = dict.fromkeys(vectors, 0), []
+    for leaf, decays in zip(jax.tree.leaves(like), jax.tree.leaves(decayed(like)), strict=True):
+        name = "kernel" if decays else "other"
+        leaves.append(vectors[name][used[name] : used[name] + leaf.size].reshape(leaf.shape))
+        used[name] += leaf.size
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -71,7 +71,7 @@ class Run:
         if params is not None:
             check_tree(fresh, params)
         params = fresh if params is None else jax.tree.map(jnp.asarray, params)
-        return TrainState(params, self.optimizer.init(params))
+        return TrainState.create(params, self.optimizer)
 
 
 def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored | None, console: rich.console.Console) -> Run:

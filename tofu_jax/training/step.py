@@ -16,13 +16,19 @@ from tofu_jax.model.tofu import Tofu
 from tofu_jax.ops.partition import AXIS
 from tofu_jax.training.loss import link_loss
 from tofu_jax.training.mixture import Batch
+from tofu_jax.training.optimizer import packed, unpacked
 
 
 class TrainState(NamedTuple):
-    """What a step changes: parameters and optimizer state."""
+    """What a step changes: parameters, and the optimizer's state for `packed` parameters."""
 
     params: Any
     optimizer: Any
+
+    @classmethod
+    def create(cls, params: Any, optimizer: optax.GradientTransformation) -> "TrainState":
+        """The state before the first step."""
+        return cls(params, optimizer.init(packed(params)))
 
 
 class QueryArrays(NamedTuple):
@@ -107,19 +113,20 @@ def create_train_step(
 
         def add(sums, part):
             values, gradients = jax.value_and_grad(total_loss, has_aux=True)(state.params, part)
-            return jax.tree.map(jnp.add, sums, (values, gradients)), None
+            return jax.tree.map(jnp.add, sums, (values, packed(gradients))), None
 
-        nothing = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state.params))
+        params = packed(state.params)
+        nothing = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, params))
         in_parts = jax.tree.map(lambda values: values.reshape(parts, -1, *values.shape[1:]), queries)
         sums, _ = jax.lax.scan(add, nothing, in_parts, unroll=parts == 1)  # one part needs no loop, which compiles longer
         (total, counted), gradients = jax.lax.psum(sums, AXIS)
         # Divided by the count over all devices and parts: the gradient of the mean over the whole batch.
         loss, gradients = jax.tree.map(lambda value: value / jnp.maximum(counted, 1), (total, gradients))
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, params)
+        params = optax.apply_updates(params, updates)
         num_queries = jax.lax.psum(queries.heads.size, AXIS) / model.partitions  # all devices of a graph have the same
         metrics = StepMetrics(loss, optax.tree.norm(gradients), optax.tree.norm(params), counted / num_queries)
-        return TrainState(params, optimizer_state), metrics
+        return TrainState(unpacked(params, state.params), optimizer_state), metrics
 
     per_graph = None if model.partitions == 1 else 0  # graph and edge mask: the same for all devices, or of each its block
     return jax.pmap(step, axis_name=AXIS, in_axes=(0, None, per_graph, per_graph, None, 0), donate_argnums=0)
