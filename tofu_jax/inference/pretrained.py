@@ -71,7 +71,7 @@ class Pretrained:
         return device_codebooks(self.tokenizers.codebooks)
 
     def with_examples(self, number: int) -> "Pretrained":
-        """The same model that reads so many example facts of each relation (or all, where there are fewer)."""
+        """The same model that reads so many example facts of each relation: all where there are fewer, at most 16."""
         tokens = {**self.meta["tokens"], "examples": number}
         return dataclasses.replace(self, num_examples=number, meta={**self.meta, "tokens": tokens})
 
