@@ -13,6 +13,7 @@ import pathlib
 import runpy
 import sys
 
+import jax
 from absl import flags
 
 from tofu_jax import launching
@@ -104,6 +105,7 @@ def main(argv) -> None:
         labels = list(SEEN) if name == BASE else [ALL, BARE]
         if all(f"{name} | {label}" in results for label in labels):
             continue
+        jax.clear_caches()  # compiled programs of a dozen models together take more memory maps than Linux allows a process
         run = train(name, console)
         found = {graph: measure(run, graph, labels) for graph in GRAPHS}
         results |= {f"{name} | {label}": {graph: mrr[label] for graph, mrr in found.items()} for label in labels}

@@ -6,9 +6,12 @@ import sys
 
 from hypothesis import settings
 
+from tofu_jax.launching import compile_faster
+
 # Half of the time goes into compiling, and what is promised is up to the formulas, not to the compiler's optimisations.
 # JAX reads it when it is imported, in the processes that tests start, too.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+compile_faster()
 
 # With --import-mode=importlib pytest leaves sys.path alone.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))

@@ -1,5 +1,6 @@
 """What every command does around its one call: flags, help, errors for people, a compilation cache, a console."""
 
+import importlib.metadata
 import os
 import sys
 import textwrap
@@ -31,6 +32,7 @@ def run(command: types.ModuleType) -> None:
         return
     restart_with_huge_pages()
     cache_compilations()
+    compile_faster()
     try:
         argv = _parse_flags()
         logging.set_verbosity(logging.FATAL)  # Orbax tells each of its steps otherwise, and each error with a traceback
@@ -80,6 +82,18 @@ def cache_compilations() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache("compiled")))
     # All of them, also the small ones: a command needs dozens, of 50 ms each.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def compile_faster() -> None:
+    """Has XLA compile for CPUs by its older way of fusing operations; call before JAX is imported.
+
+    A training step is compiled in about half of the time and runs as fast, and its machine code lies in a quarter of the
+    pieces: of these Linux allows a process 65,530 (vm.max_map_count), which training on graphs of many sizes would reach.
+    Where XLA_FLAGS says something about it, that holds.
+    """
+    # XLA ends a process that sets a flag it does not know, so only where it is known to be there.
+    if importlib.metadata.version("jaxlib") == "0.10.2":
+        os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 def _is_one_of_several() -> bool:

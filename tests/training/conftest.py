@@ -97,7 +97,10 @@ def console():
 
 @pytest.fixture(scope="session")
 def in_new_process(compiled):
-    """in_new_process(code, *arguments, **environment): runs Python code in a process of its own, returns it completed."""
+    """in_new_process(code, *arguments, **environment): runs Python code in a process of its own, returns it completed.
+
+    XLA_FLAGS come on top of those of this process.
+    """
 
     def run(code, *arguments, **environment):
         # As in this process, so that the compiled programs are the same.
@@ -107,9 +110,9 @@ def in_new_process(compiled):
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
         }
         command = [sys.executable, "-c", code, *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=ROOT, env=os.environ | settings | environment, capture_output=True, text=True, timeout=3600
-        )
+        flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {environment.pop('XLA_FLAGS', '')}"}
+        environment = os.environ | settings | environment | flags
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600)
 
     return run
 

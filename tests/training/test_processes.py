@@ -64,7 +64,7 @@ def start(compiled, config_file):
     def run(runs, devices, processes=1, index=0, coordinator=""):
         settings = {
             "JAX_COMPILATION_CACHE_DIR": compiled,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         }
         runs = [[str(workdir), *rest] for workdir, *rest in runs]
         numbers = (processes, index, HEARTBEAT_TIMEOUT_S)
