@@ -97,7 +97,7 @@ def train_everywhere():
         if event == "/jax/core/compile/backend_compile_duration":
             compiled.append(fun_name)
 
-    for num_devices, parts in ((1, 1), (2, 2), (4, 1)):
+    for num_devices, parts in ((1, 1), (1, 4), (2, 2), (4, 1)):
         training = Training(num_devices, parts)
         metrics = training.run(training.mixture(0.5), range(3))
         found[f"{num_devices} devices, {parts} parts"] = {"metrics": metrics, "params": training.params()}
@@ -125,9 +125,9 @@ print(json.dumps(module.train_everywhere()))
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("devices", "parts"), [(4, 1), (2, 2)])
+@pytest.mark.parametrize(("devices", "parts"), [(4, 1), (1, 4), (2, 2)])
 def test_several_devices_and_parts_train_as_one(found, devices, parts):
-    """G1: in parts, too, it is the same step."""
+    """G1: in parts, on one device too, it is the same step."""
     one, several = found["1 devices, 1 parts"], found[f"{devices} devices, {parts} parts"]
     np.testing.assert_allclose(several["metrics"], one["metrics"], rtol=1e-5)
     copies = several["params"]
