@@ -54,9 +54,10 @@ def decayed(params):
 
 
 def packed(params: Any) -> dict[str, jax.Array]:
-    """Parameters, or gradients, as two vectors: {"kernel": those that decay, "other": the others}.
+    """Parameters, or gradients, as two vectors [.]: {"kernel": those that decay, "other": the others}.
 
-    A hundred small arrays would be a hundred small programs to compile and messages between devices.
+    `decayed` holds for them too, by these names. A hundred small arrays would be a hundred small programs to compile
+    and a hundred messages between devices.
     """
     parts: dict[str, list[jax.Array]] = {"kernel": [], "other": []}
     for leaf, decays in zip(jax.tree.leaves(params), jax.tree.leaves(decayed(params)), strict=True):
@@ -65,7 +66,7 @@ def packed(params: Any) -> dict[str, jax.Array]:
 
 
 def unpacked(vectors: dict[str, jax.Array], like: Any) -> Any:
-    """The inverse of `packed`; like: parameters of that structure and these shapes."""
+    """The inverse of `packed`; like: a tree of arrays with the structure and shapes that are wanted."""
     used, leaves = dict.fromkeys(vectors, 0), []
     for leaf, decays in zip(jax.tree.leaves(like), jax.tree.leaves(decayed(like)), strict=True):
         name = "kernel" if decays else "other"
