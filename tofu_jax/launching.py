@@ -93,7 +93,9 @@ def compile_faster() -> None:
     something about it, that holds.
     """
     # XLA ends a process that sets a flag it does not know: only where this one is known, and no TPU brings an XLA of its own.
-    if importlib.metadata.version("jaxlib") == "0.10.2" and importlib.util.find_spec("libtpu") is None:
+    known = importlib.metadata.version("jaxlib") == "0.10.2" and importlib.util.find_spec("libtpu") is None
+    # Messages along edges that XLA compiles, not our C++, would be a quarter slower.
+    if known and importlib.util.find_spec("tofu_jax.ops.compiled._kernels"):
         os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
