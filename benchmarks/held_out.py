@@ -3,10 +3,11 @@
     python benchmarks/held_out.py --config=configs/foundation.py:<folder> --checkpoint=<run>,<run> [--examples=3,8]
 
 Ranks config.valid_triples held-out facts of each graph of the mixture with every checkpoint, reading so many example facts of a
-relation; filtered realistic MRR. All checkpoints have to be of the same architecture and image codebook. “Graphs that rose”: on
+relation; filtered realistic MRR. All checkpoints have to be of the same image codebook. “Graphs that rose”: on
 how many the MRR is higher than in the first line.
 """
 
+import dataclasses
 import statistics
 import sys
 
@@ -38,10 +39,10 @@ def main(argv) -> None:
     table = rich.table.Table("checkpoint", "examples", "mean MRR", "graphs that rose", box=rich.box.SIMPLE)
     first: dict[str, float] = {}
     for path, model in zip(CHECKPOINTS.value, models, strict=True):
-        params = run.fresh_state(model.params).params
+        rated = dataclasses.replace(run, model=model.model)
         for number in map(int, EXAMPLES.value or [run.config.batch.examples]):
             run.config.batch.examples = number
-            mrr = held_out_mrr(run, params)
+            mrr = held_out_mrr(rated, model.params)
             first = first or mrr
             rose = sum(mrr[name] > first[name] for name in mrr)
             table.add_row(path, str(number), f"{statistics.fmean(mrr.values()):.4f}", f"{rose} of {len(mrr)}")

@@ -73,7 +73,7 @@ def pretrain(
     latest = read_checkpoint(workdir) if saved_steps(workdir / "checkpoints") else None
     with watch.phase("preparing"):
         run = create_run(config, initial, latest, console)
-        state = run.fresh_state(None if initial is None else initial.params)
+        state = run.fresh_state()
     check_same_everywhere({"configuration": described, "step": latest and latest.step, **run.data_hashes()})
     sizes = [leaf.size for leaf in jax.tree.leaves(state.params)]
     console.print(f"{sum(sizes):,} parameters, {jax.device_count()} {jax.default_backend()} device(s)", highlight=False)

@@ -31,6 +31,7 @@ from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
 from tofu_jax.training.placement import Placement, check_devices, part_of_process
 from tofu_jax.training.step import TrainState
+from tofu_jax.training.widening import can_widen, widened
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,12 +66,15 @@ class Run:
             "codebooks": [codebook.sha256 for _, codebook in sorted(self.tokenizers.codebooks.items())],
         }
 
-    def fresh_state(self, params: Any | None = None) -> TrainState:
-        """An empty optimizer, and parameters from the seed or those given."""
-        fresh = initial_params(self.model, self.tokenizers.codebooks, self.config.seed)
-        if params is not None:
-            check_tree(fresh, params)
-        params = fresh if params is None else jax.tree.map(jnp.asarray, params)
+    def fresh_state(self) -> TrainState:
+        """An empty optimizer, and the parameters of the initial model, widened if need be, or from the seed."""
+        params = initial_params(self.model, self.tokenizers.codebooks, self.config.seed)
+        if self.initial is not None:
+            given, narrow = self.initial.params, self.initial.model.config
+            if can_widen(narrow, self.model.config):
+                given = widened(given, params, narrow, self.config.seed)
+            check_tree(params, given)
+            params = jax.tree.map(jnp.asarray, given)
         return TrainState.create(params, self.optimizer)
 
 

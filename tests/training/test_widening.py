@@ -1,0 +1,97 @@
+"""A wider model begins as the narrower one that it is made from, and then has more to learn with."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from making import CODEBOOKS, make_graph, random_tokens
+
+from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.model.messages import OPERATORS
+from tofu_jax.model.tofu import ModelConfig, Tofu
+from tofu_jax.training.mixture import BatchConfig, Mixture
+from tofu_jax.training.step import batch_loss, query_arrays
+from tofu_jax.training.widening import can_widen, widened
+
+NARROW = ModelConfig(width=8, layers=2, prompt_layers=1, relation_layers=1, fusion_heads=2)
+
+
+def wider(config, times):
+    return dataclasses.replace(config, width=times * config.width, fusion_heads=times * config.fusion_heads)
+
+
+def random_params(config):
+    """Of a narrow model, with no bias at zero and no scale at one."""
+    random = np.random.default_rng(1)
+    params = initial_params(Tofu(config), CODEBOOKS, 0)
+    return jax.tree.map(lambda x: (np.asarray(x) + random.normal(scale=0.3, size=x.shape)).astype(np.float32), params)
+
+
+def from_narrow(params, narrow, wide):
+    return widened(params, initial_params(Tofu(wide), CODEBOOKS, 0), narrow, seed=0)
+
+
+@pytest.fixture(scope="module")
+def loss_of():
+    """loss_of(config) → a function of parameters: the loss and the scores of a batch."""
+    random = np.random.default_rng(0)
+    facts = [(random.integers(20), i % 3, random.integers(20)) for i in range(60)]
+    graph = make_graph(20, 3, facts)
+    graph = PreparedGraph.create(graph, random_tokens(random, graph.num_entities))
+    batch = Mixture([graph], BatchConfig(relations=2, heads=2, examples=2), seed=0).batch(0)
+    queries, codebooks = jax.tree.map(jnp.asarray, query_arrays(batch)), device_codebooks(CODEBOOKS)
+
+    def loss_of(config):
+        model, padded = Tofu(config), graph.padded.graph
+
+        def loss(params):
+            scores, _ = model.apply(params, padded, batch.edge_mask, codebooks, queries.prompts, queries.heads)
+            total, counted = batch_loss(model, params, codebooks, padded, batch.edge_mask, jnp.ones(2, bool), queries)
+            return total / counted, scores
+
+        return loss
+
+    return loss_of
+
+
+@pytest.mark.parametrize(("times", "operators"), [(2, OPERATORS), (3, ("rotation", "product"))])
+def test_a_widened_model_scores_as_before(loss_of, times, operators):
+    narrow = dataclasses.replace(NARROW, operators=operators)
+    wide = wider(narrow, times)
+    params = random_params(narrow)
+    _, expected = jax.jit(loss_of(narrow))(params)
+    _, scores = jax.jit(loss_of(wide))(from_narrow(params, narrow, wide))
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_copies_learn_apart(loss_of):
+    """Copies that were read alike would have equal gradients, and the wider model no more room than the narrow one."""
+    wide = wider(NARROW, 2)
+    gradient, _ = jax.jit(jax.grad(loss_of(wide), has_aux=True))(from_narrow(random_params(NARROW), NARROW, wide))
+    for path in (("structure_hidden", "bias"), ("join", "bias"), ("relation_encoder", "start"), ("prompt_encoder", "token")):
+        values = gradient["params"]
+        for key in path:
+            values = values[key]
+        values = np.asarray(values).reshape(-1, 2, 2, NARROW.width // 2)  # [.., half, copy, channel]
+        different = np.abs(values[:, :, 0] - values[:, :, 1])
+        assert different.max() > 0.05 * np.abs(values).max(), path
+
+
+def test_the_seed_alone_decides():
+    wide, params = wider(NARROW, 2), random_params(NARROW)
+    like = initial_params(Tofu(wide), CODEBOOKS, 0)
+    first, again, other = (jax.tree.leaves(widened(params, like, NARROW, seed)) for seed in (0, 0, 1))
+    assert all(map(np.array_equal, first, again))
+    assert not all(map(np.array_equal, first, other))
+
+
+@pytest.mark.parametrize(
+    "wide",
+    [NARROW, dataclasses.replace(NARROW, width=16), dataclasses.replace(wider(NARROW, 2), layers=3), wider(NARROW, 2)],
+    ids=["the same", "heads too wide", "other layers", "twice"],
+)
+def test_what_can_be_widened(wide):
+    assert can_widen(NARROW, wide) == (wide == wider(NARROW, 2))
