@@ -18,7 +18,7 @@ from tofu_jax.errors import DataError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, such as configs/mix.py.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs/<name of the configuration>.")
-INITIAL_MODEL = flags.DEFINE_string("initial_model", None, "Begin with its parameters: a run, an exported folder, owner/name.")
+INITIAL_MODEL = flags.DEFINE_string("initial_model", None, "Begin with a run, an exported folder or owner/name, or widen it.")
 FALL_BACK = flags.DEFINE_bool("fall_back", False, "Set damaged checkpoints aside and continue from the latest good one.")
 PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Record so many steps in <workdir>/profile.", lower_bound=0)
 COORDINATOR = flags.DEFINE_string("coordinator_address", None, "Several processes (docs/pods.md): host:port of the first.")

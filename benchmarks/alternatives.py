@@ -1,0 +1,40 @@
+"""What the model does otherwise, kept for benchmarks/ablations.py alone: a gate for each edge, and the loss of ULTRA."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tofu_jax.ops import reference
+
+
+def gated_sum(states, present, scale, swap_scale, bias, edges):
+    """`ops.relational.relational_sum` with messages that a gate weighs, each for itself (KG-ICL, Cui et al. 2024).
+
+    The gate σ(w · ReLU(W_x x + W_ρ [A ‖ C ‖ bias])) reads the state of the sender and what the relation does to it. Every
+    message has to be written down for it. Called within a compact module, which then has these parameters.
+    """
+    width = states.shape[-1]
+    by_relation = nn.Dense(width, name="gate_relation")(jnp.concatenate([scale, swap_scale, bias], axis=-1))[:, :, None]
+    by_state = nn.Dense(width, use_bias=False, name="gate_state")(states)
+    gate = nn.sigmoid(nn.Dense(1, name="gate_weight")(nn.relu(by_state[edges.senders] + by_relation[edges.relations])))
+    sent, visible = reference.messages(states, present, scale, swap_scale, bias, edges)
+
+    def by_receiver(values):
+        return jax.ops.segment_sum(values, edges.receivers, len(states), indices_are_sorted=True)
+
+    return by_receiver(gate * sent), by_receiver(visible.astype(sent.dtype))
+
+
+def binary_loss(scores, reached, described, answers, candidates, partitions=1):
+    """`training.loss.link_loss` with a binary cross-entropy, other entities weighted by a softmax of their scores.
+
+    The loss of RotatE, NBFNet and ULTRA (self-adversarial, temperature 1), against all entities instead of some drawn ones.
+    For graphs in one piece.
+    """
+    row = answers[..., None]
+    answer = jnp.take_along_axis(scores, row, axis=-1)[..., 0]
+    others = candidates & (jnp.arange(scores.shape[-1]) != row)
+    weights = jax.lax.stop_gradient(nn.softmax(jnp.where(others, scores, -jnp.inf), axis=-1))
+    loss = nn.softplus(-answer) + (weights * nn.softplus(jnp.where(others, scores, 0))).sum(axis=-1)
+    counted = (jnp.take_along_axis(reached, row, axis=-1)[..., 0] > 0) | described[answers]
+    return jnp.where(counted, loss, 0).sum(), counted.sum().astype(scores.dtype)
