@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from making import CODEBOOKS, make_graph, random_tokens
 
+from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.inference.pretrained import device_codebooks, initial_params
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.step import batch_loss, query_arrays
-from tofu_jax.training.widening import can_widen, widened
+from tofu_jax.training.widening import widened
 
 NARROW = ModelConfig(width=8, layers=2, prompt_layers=1, relation_layers=1, fusion_heads=2)
 
@@ -31,7 +32,7 @@ def random_params(config):
 
 
 def from_narrow(params, narrow, wide):
-    return widened(params, initial_params(Tofu(wide), CODEBOOKS, 0), narrow, seed=0)
+    return widened(params, initial_params(Tofu(wide), CODEBOOKS, 0), narrow, wide, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +84,26 @@ def test_copies_learn_apart(loss_of):
 def test_the_seed_alone_decides():
     wide, params = wider(NARROW, 2), random_params(NARROW)
     like = initial_params(Tofu(wide), CODEBOOKS, 0)
-    first, again, other = (jax.tree.leaves(widened(params, like, NARROW, seed)) for seed in (0, 0, 1))
+    first, again, other = (jax.tree.leaves(widened(params, like, NARROW, wide, seed)) for seed in (0, 0, 1))
     assert all(map(np.array_equal, first, again))
     assert not all(map(np.array_equal, first, other))
 
 
 @pytest.mark.parametrize(
     "wide",
-    [NARROW, dataclasses.replace(NARROW, width=16), dataclasses.replace(wider(NARROW, 2), layers=3), wider(NARROW, 2)],
-    ids=["the same", "heads too wide", "other layers", "twice"],
+    [
+        dataclasses.replace(NARROW, width=16),
+        dataclasses.replace(wider(NARROW, 2), layers=3),
+        dataclasses.replace(wider(NARROW, 2), operators=("product",)),
+        dataclasses.replace(NARROW, width=4, fusion_heads=1),
+    ],
+    ids=["heads too wide", "other layers", "other messages", "narrower"],
 )
-def test_what_can_be_widened(wide):
-    assert can_widen(NARROW, wide) == (wide == wider(NARROW, 2))
+def test_other_models_are_refused(wide):
+    with pytest.raises(TrainingError, match=r"begin with is ModelConfig\(width=8.*asks for ModelConfig.*the same sizes"):
+        widened({}, {}, NARROW, wide, seed=0)
+
+
+def test_an_equal_model_is_left_alone():
+    params = {"some": np.ones(3)}
+    assert widened(params, {}, NARROW, dataclasses.replace(NARROW), seed=0) is params

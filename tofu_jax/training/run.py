@@ -31,7 +31,7 @@ from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
 from tofu_jax.training.placement import Placement, check_devices, part_of_process
 from tofu_jax.training.step import TrainState
-from tofu_jax.training.widening import can_widen, widened
+from tofu_jax.training.widening import widened
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,9 +70,8 @@ class Run:
         """An empty optimizer, and the parameters of the initial model, widened if need be, or from the seed."""
         params = initial_params(self.model, self.tokenizers.codebooks, self.config.seed)
         if self.initial is not None:
-            given, narrow = self.initial.params, self.initial.model.config
-            if can_widen(narrow, self.model.config):
-                given = widened(given, params, narrow, self.config.seed)
+            given, sizes = self.initial.params, (self.initial.model.config, self.model.config)
+            given = widened(given, params, *sizes, self.config.seed)
             check_tree(params, given)
             params = jax.tree.map(jnp.asarray, given)
         return TrainState.create(params, self.optimizer)

@@ -6,33 +6,38 @@ from typing import Any
 import jax
 import numpy as np
 
+from tofu_jax.errors import TrainingError
 from tofu_jax.model.tofu import ModelConfig
 from tofu_jax.shapes import Array
 
 
-def can_widen(narrow: ModelConfig, wide: ModelConfig) -> bool:
-    """Whether `wide` is `narrow` with a whole number of times its width and its fusion heads, and else the same."""
-    times = wide.width // narrow.width
-    return times > 1 and wide == dataclasses.replace(
-        narrow, width=times * narrow.width, fusion_heads=times * narrow.fusion_heads
-    )
-
-
-def widened(params: Any, like: Any, config: ModelConfig, seed: int) -> Any:
-    """Parameters of a wider model that scores as the narrower one does.
+def widened(params: Any, like: Any, config: ModelConfig, wide: ModelConfig, seed: int) -> Any:
+    """Parameters of a wider model that scores as the narrower one does; of an equal one those that are given.
 
     Every channel is copied as often as the model becomes wider. What reads the copies divides its weight among them, by random
     shares, since copies that are read alike would learn alike for ever. Rotation pairs stay pairs, heads are copied whole.
 
     Args:
       params: of the narrower model, any tree of arrays of the form of `like`.
-      like: parameters of the wider model (`can_widen`); only their shapes are read.
+      like: parameters of the wider model; only their shapes are read.
       config: of the narrower model.
+      wide: the same with a whole number of times its width and fusion heads.
       seed: of the shares.
 
     Returns:
-      host arrays with the shapes of `like`.
+      arrays with the shapes of `like`.
+
+    Raises:
+      TrainingError: `wide` is another model.
     """
+    if wide == config:
+        return params
+    times = wide.width // config.width
+    if wide != dataclasses.replace(config, width=times * config.width, fusion_heads=times * config.fusion_heads):
+        raise TrainingError(
+            f"The model to begin with is {config}, and config.model asks for {wide}. Give the same sizes, or a whole number of "
+            "times the width and as many times the fusion_heads, and all else the same."
+        )
     random = np.random.default_rng(seed)
 
     def widen(path: tuple, narrow: Array, wide: Array) -> Array:
