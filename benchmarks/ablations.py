@@ -115,7 +115,9 @@ def main(argv) -> None:
         labels = list(SEEN) if name == BASE else [ALL, BARE]
         if all(f"{name} | {label}" in results for label in labels):
             continue
-        jax.clear_caches()  # compiled programs of a dozen models together take more memory maps than Linux allows a process
+        # A program that is kept would go on with the function that is replaced; and those of a dozen models together take more
+        # memory maps than Linux allows a process.
+        jax.clear_caches()
         with unittest.mock.patch(*REPLACED[name]) if name in REPLACED else contextlib.nullcontext():
             run = train(name, console)
             found = {graph: measure(run, graph, labels) for graph in GRAPHS}

@@ -65,7 +65,7 @@ def test_a_widened_model_scores_as_before(loss_of, times, operators):
     params = random_params(narrow)
     _, expected = jax.jit(loss_of(narrow))(params)
     _, scores = jax.jit(loss_of(wide))(from_narrow(params, narrow, wide))
-    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_copies_learn_apart(loss_of):
