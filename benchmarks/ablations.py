@@ -17,7 +17,7 @@ import unittest.mock
 
 import jax
 from absl import flags
-from alternatives import binary_loss, gated_sum
+from alternatives import binary_loss, gated_sum, no_prompts, no_relation_graph
 
 from tofu_jax import launching
 from tofu_jax.evaluation.ranking import rank_queries, sample_triples
@@ -51,11 +51,15 @@ VARIATIONS = {
     "3 layers": {"model.layers": 3},
     "no relation masking": {"batch.relation_masking": 0.0},
     "no modality dropout": {"batch.modality_dropout": 0.0},
+    "prompts alone": {},
+    "relation graph alone": {},
     "a gate for each edge": {},
     "loss: binary cross-entropy": {},
 }
 # Name → what else stands in the place of which function.
 REPLACED = {
+    "prompts alone": ("tofu_jax.model.tofu.RelationGraphEncoder", no_relation_graph),
+    "relation graph alone": ("tofu_jax.model.tofu.PromptEncoder", no_prompts),
     "a gate for each edge": ("tofu_jax.model.graph_encoder.relational_sum", gated_sum),
     "loss: binary cross-entropy": ("tofu_jax.training.step.link_loss", binary_loss),
 }

@@ -1,4 +1,4 @@
-"""What the model does otherwise, kept for benchmarks/ablations.py alone: a gate for each edge, and the loss of ULTRA."""
+"""What the model does otherwise, for benchmarks/ablations.py alone: an edge gate, one relation encoder, the loss of ULTRA."""
 
 import flax.linen as nn
 import jax
@@ -23,6 +23,16 @@ def gated_sum(states, present, scale, swap_scale, bias, edges):
         return jax.ops.segment_sum(values, edges.receivers, len(states), indices_are_sorted=True)
 
     return by_receiver(gate * sent), by_receiver(visible.astype(sent.dtype))
+
+
+def no_prompts(width, *_):
+    """`model.prompt_encoder.PromptEncoder` that says nothing: relations are known by the relation graph alone."""
+    return lambda prompts, entities, num_relations: jnp.zeros((num_relations, len(prompts.relation), width))
+
+
+def no_relation_graph(width, _):
+    """`model.relation_graph.RelationGraphEncoder` that says nothing: relations are known by their prompts alone."""
+    return lambda relation_graph, query: jnp.zeros((relation_graph.shape[-1], len(query), width))
 
 
 def binary_loss(scores, reached, described, answers, candidates, partitions=1):
