@@ -1,5 +1,6 @@
 """A small model with random parameters that runs in both precisions on graphs padded to one size."""
 
+import contextlib
 from typing import NamedTuple
 
 import jax
@@ -82,6 +83,17 @@ class SmallModel:
             params, codebooks = _cast((params or self.params, self.codebooks), dtype)
             loss, gradients = self._gradients(params, codebooks, inputs.graph, inputs.edge_mask, np.ones(2, bool), queries)
             return np.asarray(loss), jax.tree.map(np.asarray, gradients)
+
+    @contextlib.contextmanager
+    def without_content(self):
+        """Meanwhile similarity of texts and images is worth nothing."""
+        params, inner = self.params, self.params["params"]
+        nothing = jax.tree.map(np.zeros_like, inner["content_match"])
+        self.params = {"params": {**inner, "content_match": nothing}}
+        try:
+            yield
+        finally:
+            self.params = params
 
     def _mean_loss(self, params, *args):
         total, counted = batch_loss(self.model, params, *args)

@@ -6,15 +6,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tofu_jax.model.fusion import MODALITIES, at_length_one
-from tofu_jax.ops.partition import take, total
+from tofu_jax.model.directions import mean_direction
+from tofu_jax.model.fusion import MODALITIES
+from tofu_jax.ops.edges import Edges
+from tofu_jax.ops.partition import Ring, highest, row_of, take
+from tofu_jax.ops.relational import relational_sum
 
 
 class ContentMatch(nn.Module):
-    """Cosine similarity of frozen token vectors with what is asked for; training only says what it is worth to a relation.
+    """Cosine similarity of frozen vectors with what is asked for; training only says what it is worth to a relation.
 
-    Asked for is something like the head, and something like what the relation usually leads to: the mean over its visible
-    facts. Nothing that could learn the entities of the training graphs by heart stands in between; a match of learned
+    Asked for is something like the head, and something like what the visible facts of the relation lead to: all of them, those
+    of the head itself, and those of heads that are like it. The last is attention over facts, with heads as keys and tails as
+    values. Nothing that could learn the entities of the training graphs by heart stands in between; a match of learned
     projections does better on those and worse on unseen graphs.
     """
 
@@ -22,7 +26,14 @@ class ContentMatch(nn.Module):
 
     @nn.compact
     def __call__(
-        self, direction: Mapping[str, jax.Array], r_query: jax.Array, times_answer: jax.Array, heads: jax.Array
+        self,
+        direction: Mapping[str, jax.Array],
+        r_query: jax.Array,
+        times_answer: jax.Array,
+        query: jax.Array,
+        heads: jax.Array,
+        edges: Edges | Ring,
+        num_relations: int,
     ) -> jax.Array:
         """Scores all entities.
 
@@ -30,18 +41,40 @@ class ContentMatch(nn.Module):
           direction: of `fusion.EntityStates`, [N, c] each, at length 1 or 0.
           r_query: states of the query relations [Q, d].
           times_answer: [N, Q], see `answers.times_answer`.
-          heads: int32 [Q, H].
+          query: int32 [Q] query relations; heads: int32 [Q, H].
+          edges: of the graph; num_relations: R.
 
         Returns:
           [N, Q, H].
         """
+        zeros = nn.initializers.zeros
         like_head = nn.Dense(len(MODALITIES), name="like_head")(r_query)  # [Q, modalities]
         like_answers = nn.Dense(len(MODALITIES), name="like_answers")(r_query)
+        like_own = nn.Dense(len(MODALITIES), kernel_init=zeros, name="like_own")(r_query)
+        like_analogous = nn.Dense(len(MODALITIES), kernel_init=zeros, name="like_analogous")(r_query)
+        sharpness = jnp.exp(self.param("sharpness", nn.initializers.constant(3.0), (len(MODALITIES),)))
+
+        shape = (len(times_answer), *heads.shape)
+        rows, columns = jnp.arange(shape[1])[:, None], jnp.arange(shape[2])
+        is_head = jnp.zeros(shape).at[row_of(heads, shape[0], self.partitions), rows, columns].set(1)
+        # Messages along the query relation alone, unchanged: what facts with it bring to their tails.
+        asked = (jnp.arange(num_relations)[:, None] == query).astype(r_query.dtype)
+        asked = jnp.stack([asked, asked], axis=-1)  # [R, Q, 2]
+        none = jnp.zeros_like(asked)
+
         scores = 0
         for index, name in enumerate(MODALITIES):
             vectors = direction[name]
-            usual = at_length_one(total(times_answer.T @ vectors, self.partitions))  # [Q, c]
-            of_head = take(vectors, heads, self.partitions)
-            wanted = like_head[:, None, index, None] * of_head + (like_answers[:, index, None] * usual)[:, None]
-            scores += jnp.einsum("qhc,nc->nqh", wanted, vectors)
+            usual = mean_direction(times_answer, vectors, self.partitions)  # [Q, c]
+            similar = jnp.einsum("qhc,nc->nqh", take(vectors, heads, self.partitions), vectors)
+            others = (vectors != 0).any(axis=1)[:, None, None] & (is_head == 0)
+            nearest = highest(jnp.where(others, similar, -1).max(axis=0), self.partitions)
+            alike = jnp.where(others, jnp.exp(sharpness[index] * (similar - nearest)), 0)
+            sent = jnp.stack([is_head, alike], axis=-1)  # [N, Q, H, 2]
+            brought, _ = relational_sum(sent, jnp.ones(shape), asked, none, none, edges)
+            brought = mean_direction(brought, vectors, self.partitions)  # [Q, H, 2, c]
+            wanted = like_answers[:, None, index, None] * usual[:, None]
+            wanted += like_own[:, None, index, None] * brought[:, :, 0]
+            wanted += like_analogous[:, None, index, None] * brought[:, :, 1]
+            scores += like_head[:, None, index] * similar + jnp.einsum("qhc,nc->nqh", wanted, vectors)
         return scores

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tofu_jax.model.directions import directions
+
 MODALITIES = ("text", "image")
 
 
@@ -17,7 +19,7 @@ class EntityStates(NamedTuple):
       fused: z, [N, d]; the learned null vector where an entity has neither text nor image.
       modality: {"text", "image"}: z^text and z^image, [N, d], zero where the modality is missing.
       present: {"text", "image"}: [N], 1 where the entity has the modality, else 0.
-      direction: {"text", "image"}: [N, c], mean of the frozen token vectors at length 1, zero where the modality is missing.
+      direction: {"text", "image"}: [N, c], see `directions.directions`; zero where the modality is missing.
     """
 
     fused: jax.Array
@@ -36,6 +38,7 @@ class EntityFusion(nn.Module):
 
     width: int
     num_heads: int = 4
+    partitions: int = 1
 
     @nn.compact
     def __call__(self, nodes: Mapping[str, jax.Array], vocabularies: Mapping[str, jax.Array]) -> EntityStates:
@@ -90,7 +93,8 @@ class EntityFusion(nn.Module):
             modality={name: states[name] * present[name][:, None] for name in MODALITIES},
             present=present,
             direction={
-                name: _direction(vocabularies[name], nodes[f"{name}_ids"], nodes[f"{name}_mask"]) for name in MODALITIES
+                name: directions(vocabularies[name], nodes[f"{name}_ids"], nodes[f"{name}_mask"], self.partitions)
+                for name in MODALITIES
             },
         )
 
@@ -99,17 +103,6 @@ class EntityFusion(nn.Module):
         vector = self.param(f"{name}_vector", nn.initializers.normal(0.5), (self.width,))
         projected = nn.Dense(self.width, name=f"{name}_projection")(codebook)
         return nn.LayerNorm(name=f"{name}_norm")(projected) + vector
-
-
-def _direction(vectors: jax.Array, ids: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean vector of an entity's tokens at length 1: [vocabulary, c], [N, T], [N, T] → [N, c]."""
-    return at_length_one(jnp.where(mask[..., None], vectors[ids], 0).sum(axis=1))
-
-
-def at_length_one(vectors: jax.Array) -> jax.Array:
-    """Vectors [..., c] divided by their lengths; zero stays zero."""
-    length = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / jnp.where(length > 0, length, 1)
 
 
 def _attend(logit: jax.Array, value: jax.Array, mask: jax.Array, own_logit: jax.Array, own_value: jax.Array) -> jax.Array:

@@ -17,8 +17,9 @@ from tofu_jax.ops.relational import relational_sum
 class ModalityMessages(nn.Module):
     """The modality experts: what the neighbours of an entity look and read like, for each query relation.
 
-    The same mixture as on structure, with z^text or z^image in the place of the sender's state. Nothing in it depends on the
-    head, so it is summed once per query relation, not per query and layer.
+    The same mixture as on structure, with z^text or z^image in the place of the sender's state, or one learned vector for any
+    neighbour: which relations lead to an entity is known of all of them, also where texts and images are not. Nothing in it
+    depends on the head, so it is summed once per query relation, not per query and layer.
     """
 
     operators: tuple[str, ...]
@@ -35,7 +36,7 @@ class ModalityMessages(nn.Module):
         Returns:
           [N, Q, 1, d].
         """
-        count, (num_relations, num_queries, width) = len(MODALITIES), relations.shape
+        count, (num_relations, num_queries, width) = len(MODALITIES) + 1, relations.shape
         mixture = nn.vmap(
             MessageMixture,
             variable_axes={"params": 0},
@@ -52,10 +53,12 @@ class ModalityMessages(nn.Module):
         # To the sum, a modality is one more axis of queries.
         coefficients = ((gate * values).reshape(num_relations, -1, width) for values in coefficients)
 
-        projected = [nn.Dense(width, use_bias=False, name=f"{name}_projection")(entities.modality[name]) for name in MODALITIES]
         shape = (len(entities.fused), count, num_queries, width)
+        projected = [nn.Dense(width, use_bias=False, name=f"{name}_projection")(entities.modality[name]) for name in MODALITIES]
+        neighbor = self.param("neighbor", nn.initializers.normal(1.0), (width,))
+        projected.append(jnp.broadcast_to(neighbor, (shape[0], width)))
         states = jnp.broadcast_to(jnp.stack(projected, axis=1)[:, :, None], shape).reshape(shape[0], -1, 1, width)
-        present = jnp.stack([entities.present[name] for name in MODALITIES], axis=1)
+        present = jnp.stack([*(entities.present[name] for name in MODALITIES), jnp.ones(shape[0])], axis=1)
         present = jnp.broadcast_to(present[:, :, None], shape[:3]).reshape(shape[0], -1, 1)
         received, _ = relational_sum(states, present, *coefficients, edges)
         return received.reshape(shape).sum(axis=1)[:, :, None]
