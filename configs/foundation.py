@@ -11,13 +11,13 @@
         --config.optimizer.learning_rate=7e-4 --config.optimizer.warmup_steps=60
     tofu-jax export --checkpoint=runs/foundation4 --output=<folder> --name=tofu-small --licence=apache-2.0 --examples=8
 
-All but the first go on with other sub-graphs of the large graphs; the last writes the model. On two cores the four take 72, 70, 78
-and 20 minutes, the first three with other work beside them. Expected figures: a mean MRR of .527 on fb237_v1 to fb237_v4, .698 on
-WN18RR_v1 to WN18RR_v4 (valid and test), .385 on DB15K and .378 on MKG-W; all of them: docs/evaluation.md.
+All but the first go on with other sub-graphs of the large graphs; the last writes the model. On two cores the four take 72, 70,
+78 and 20 minutes, the first three with other work beside them. Expected figures: a mean MRR of .527 on fb237_v1 to fb237_v4,
+.698 on WN18RR_v1 to WN18RR_v4 (valid and test), .385 on DB15K and .378 on MKG-W; all of them: docs/evaluation.md.
 
-The shipped model saw its first three stages before the model had the message of any neighbour and the content match that it has now
-(docs/ablations.md, "On the shipped model"); the fourth stage began with what they had learned and with fresh parameters for these.
-Nobody has yet run all four commands with the model as it is.
+The shipped model saw its first three stages before the model had the message of any neighbour and the content match that it has
+now (docs/ablations.md, "On the shipped model"); the fourth stage began with what they had learned and with fresh parameters for
+these. Nobody has yet run all four commands with the model as it is.
 
 <folder> holds the training graphs below, each as a folder of text files, and evaluation_triples.npy, the keys of all
 validation and test facts of the evaluation graphs (tofu_jax/graphs/excluded_facts.py). The inference graphs of grail/, DB15K

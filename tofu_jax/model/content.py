@@ -57,24 +57,27 @@ class ContentMatch(nn.Module):
         shape = (len(times_answer), *heads.shape)
         rows, columns = jnp.arange(shape[1])[:, None], jnp.arange(shape[2])
         is_head = jnp.zeros(shape).at[row_of(heads, shape[0], self.partitions), rows, columns].set(1)
-        # Messages along the query relation alone, unchanged: what facts with it bring to their tails.
+        similar, sent = [], [is_head]
+        for index, name in enumerate(MODALITIES):
+            vectors = direction[name]
+            similar.append(jnp.einsum("qhc,nc->nqh", take(vectors, heads, self.partitions), vectors))
+            others = (vectors != 0).any(axis=1)[:, None, None] & (is_head == 0)
+            nearest = highest(jnp.where(others, similar[index], -1).max(axis=0), self.partitions)
+            sent.append(jnp.where(others, jnp.exp(sharpness[index] * (similar[index] - nearest)), 0))
+        sent += [jnp.zeros(shape)] * (len(sent) % 2)
+        # Messages along the query relation alone, unchanged: which tails its facts have, weighed by their heads.
         asked = (jnp.arange(num_relations)[:, None] == query).astype(r_query.dtype)
-        asked = jnp.stack([asked, asked], axis=-1)  # [R, Q, 2]
+        asked = jnp.stack([asked] * len(sent), axis=-1)  # [R, Q, channels]
         none = jnp.zeros_like(asked)
+        tails, _ = relational_sum(jnp.stack(sent, axis=-1), jnp.ones(shape), asked, none, none, edges)
 
         scores = 0
         for index, name in enumerate(MODALITIES):
             vectors = direction[name]
             usual = mean_direction(times_answer, vectors, self.partitions)  # [Q, c]
-            similar = jnp.einsum("qhc,nc->nqh", take(vectors, heads, self.partitions), vectors)
-            others = (vectors != 0).any(axis=1)[:, None, None] & (is_head == 0)
-            nearest = highest(jnp.where(others, similar, -1).max(axis=0), self.partitions)
-            alike = jnp.where(others, jnp.exp(sharpness[index] * (similar - nearest)), 0)
-            sent = jnp.stack([is_head, alike], axis=-1)  # [N, Q, H, 2]
-            brought, _ = relational_sum(sent, jnp.ones(shape), asked, none, none, edges)
-            brought = mean_direction(brought, vectors, self.partitions)  # [Q, H, 2, c]
+            own = mean_direction(tails[..., 0], vectors, self.partitions)  # [Q, H, c]
+            analogous = mean_direction(tails[..., 1 + index], vectors, self.partitions)
             wanted = like_answers[:, None, index, None] * usual[:, None]
-            wanted += like_own[:, None, index, None] * brought[:, :, 0]
-            wanted += like_analogous[:, None, index, None] * brought[:, :, 1]
-            scores += like_head[:, None, index] * similar + jnp.einsum("qhc,nc->nqh", wanted, vectors)
+            wanted += like_own[:, None, index, None] * own + like_analogous[:, None, index, None] * analogous
+            scores += like_head[:, None, index] * similar[index] + jnp.einsum("qhc,nc->nqh", wanted, vectors)
         return scores

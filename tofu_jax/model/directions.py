@@ -22,13 +22,14 @@ def mean_direction(weights: jax.Array, vectors: jax.Array, partitions: int) -> j
 
     Args:
       weights: ≥ 0, [N, ...].
-      vectors: [N, c].
+      vectors: [N, c], zero where an entity has none: it does not count.
       partitions: devices that the entities are spread over.
 
     Returns:
-      [..., c]; zero where no entity has weight.
+      [..., c]; zero where no entity that has a vector has weight.
     """
-    weight = total(weights.sum(axis=0), partitions)[..., None]
+    there = (vectors != 0).any(axis=1).astype(vectors.dtype)
+    weight = total(jnp.tensordot(there, weights, (0, 0)), partitions)[..., None]
     return at_length_one(total(jnp.tensordot(weights, vectors, (0, 0)), partitions) / jnp.where(weight > 0, weight, 1))
 
 
