@@ -63,7 +63,8 @@ class ContentMatch(nn.Module):
             similar.append(jnp.einsum("qhc,nc->nqh", take(vectors, heads, self.partitions), vectors))
             others = (vectors != 0).any(axis=1)[:, None, None] & (is_head == 0)
             nearest = highest(jnp.where(others, similar[index], -1).max(axis=0), self.partitions)
-            sent.append(jnp.where(others, jnp.exp(sharpness[index] * (similar[index] - nearest)), 0))
+            distance = jnp.maximum(nearest - similar[index], 0)  # only the head itself may be nearer
+            sent.append(jnp.where(others, jnp.exp(-sharpness[index] * distance), 0))
         sent += [jnp.zeros(shape)] * (len(sent) % 2)
         # Messages along the query relation alone, unchanged: which tails its facts have, weighed by their heads.
         asked = (jnp.arange(num_relations)[:, None] == query).astype(r_query.dtype)
