@@ -43,7 +43,7 @@ def weighted_sum(weights):
 def made():
     """Scorer in float64 with random parameters, and the arguments of one query."""
     with jax.enable_x64(True):
-        random = np.random.default_rng(5)
+        random = np.random.default_rng(8)
         shapes = parameter_shapes(MODEL, CODEBOOKS)
         params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape) / 2, shapes)
         graph = make_graph(8, 3, FACTS)

@@ -39,8 +39,21 @@ def test_matrices_of_linear_maps_decay_and_nothing_else_does(params):
     flags = {path[-1].key: flag for path, flag in jax.tree_util.tree_leaves_with_path(decayed(params))}
     matrices = {"kernel", "state_kernel", "received_kernel"}
     assert {name for name, flag in flags.items() if flag} == matrices
-    gates = {"head_gate", "entity_gate", "unreached_score"}
-    vectors = {"bias", "scale", "shift", "null", "summary", "text_vector", "image_vector", "token", "relation", "start", "meta"}
+    gates = {"head_gate", "entity_gate", "unreached_score", "sharpness"}
+    vectors = {
+        "bias",
+        "scale",
+        "shift",
+        "null",
+        "summary",
+        "text_vector",
+        "image_vector",
+        "token",
+        "relation",
+        "start",
+        "meta",
+        "neighbor",
+    }
     assert flags.keys() == matrices | gates | vectors
 
 
