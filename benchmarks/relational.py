@@ -192,7 +192,7 @@ def stream_bandwidth() -> float:
 def time_model(graph: KnowledgeGraph) -> list[dict]:
     """Whole training steps, and evaluated queries, with each backend; the share of what is not the device."""
     tokenizers = fit_tokenizers([graph], "patches", 8, 8, 64, 0, trained=NO_IMAGES, workers=1)
-    prepared = PreparedGraph.create(graph, tokenizers(graph))
+    prepared = PreparedGraph.create(graph, tokenizers(graph), tokenizers.codebooks)
     codebooks, model = device_codebooks(tokenizers.codebooks), Tofu(ModelConfig())
     params = initial_params(model, tokenizers.codebooks, 0)
     optimizer = create_optimizer(OptimizerConfig(), 100)

@@ -47,7 +47,7 @@ def make_step(num_entities: int, relations: int, blocks: int):
     tokens = EntityTokens(random.integers(0, 500, shown.shape).astype(np.int32), shown, np.zeros_like(shown, np.int32), ~shown)
     vectors = random.standard_normal((500, 64)).astype(np.float32)
     codebooks = {name: Codebook(name, vectors) for name in ("text", "image")}
-    prepared, model = PreparedGraph.create(graph, tokens), Tofu(ModelConfig())
+    prepared, model = PreparedGraph.create(graph, tokens, codebooks), Tofu(ModelConfig())
     batch = Mixture([prepared], BatchConfig(relations=relations), 0).batch(0)
     arguments = Placement(device_codebooks(codebooks), [prepared], blocks)(batch)
     optimizer, params = create_optimizer(OptimizerConfig(), 100), initial_params(model, codebooks, 0)

@@ -14,6 +14,8 @@ from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.shapes import inverse_relation
 from tofu_jax.training.mixture import BatchConfig, Mixture
 
+VECTORS = {name: codebook.vectors for name, codebook in CODEBOOKS.items()}
+
 
 def directed_edges(padded, mask):
     """The unmasked edges of a padded graph as sorted (sender, relation, receiver)."""
@@ -45,7 +47,7 @@ def test_buckets_are_their_own_buckets_and_four_an_octave():
 def test_padded_graph_holds_the_same_edges_and_tokens(drawn):
     random, graph = drawn
     tokens = random_tokens(random, graph.num_entities)
-    padded = pad_graph(graph, tokens)
+    padded = pad_graph(graph, tokens, VECTORS)
     arrays = padded.graph
 
     assert directed_edges(padded, padded.edge_mask()) == both_directions(graph.train, graph.num_relations)
@@ -68,7 +70,7 @@ def test_padded_graph_holds_the_same_edges_and_tokens(drawn):
 @given(graphs(most_entities=12), st.integers(0, 300), st.integers(0, 300), st.integers(0, 60))
 def test_least_sizes_are_respected_and_every_size_is_a_bucket(drawn, num_entities, num_edges, num_relations):
     random, graph = drawn
-    padded = pad_graph(graph, random_tokens(random, graph.num_entities), num_entities, num_edges, num_relations)
+    padded = pad_graph(graph, random_tokens(random, graph.num_entities), VECTORS, num_entities, num_edges, num_relations)
     sizes = {
         len(padded.entity_mask): max(num_entities, graph.num_entities + 1),
         len(padded.graph.senders): max(num_edges, 2 * len(graph.train)),
@@ -83,7 +85,7 @@ def test_edge_mask_removes_exactly_the_facts_and_their_inverses(drawn, data):
     """S7: no leak of a removed fact, no loss of another."""
     random, graph = drawn
     removed = data.draw(st.lists(st.integers(0, len(graph.train) - 1), max_size=5))
-    padded = pad_graph(graph, random_tokens(random, graph.num_entities))
+    padded = pad_graph(graph, random_tokens(random, graph.num_entities), VECTORS)
     kept = np.delete(graph.train, removed, axis=0)
     expected = both_directions(kept, graph.num_relations)
     assert directed_edges(padded, padded.edge_mask(np.array(removed, np.int64))) == expected
@@ -94,7 +96,7 @@ def test_no_training_step_sees_the_facts_that_it_asks_for(masking):
     """S7: 0 leaks, forward and backward, whatever else a step drops."""
     random = np.random.default_rng(0)
     graph = random_graph(random, 20, 5, 30)
-    prepared = PreparedGraph.create(graph, random_tokens(random, 20))
+    prepared = PreparedGraph.create(graph, random_tokens(random, 20), CODEBOOKS)
     mixture = Mixture([prepared], BatchConfig(relation_masking=masking), seed=1)
     for batch in map(mixture.batch, range(30)):
         seen = set(directed_edges(prepared.padded, batch.edge_mask))
@@ -117,7 +119,7 @@ def test_relation_graph_equals_brute_force(drawn):
 
 def test_graph_without_facts_can_be_padded():
     graph = make_graph(3, 1, [])
-    padded = pad_graph(graph, random_tokens(np.random.default_rng(0), 3))
+    padded = pad_graph(graph, random_tokens(np.random.default_rng(0), 3), VECTORS)
     assert not padded.edge_mask().any()
     assert not padded.graph.globals["relation_graph"].any()
 
@@ -131,7 +133,7 @@ def test_graphs_of_about_one_size_share_a_bucket():
     shared = shared_sizes(made, tokens)
     assert shared[0] == shared[1]
     shapes = [
-        [np.shape(leaf) for leaf in jax.tree.leaves(pad_graph(graph, token, **size).graph)]
+        [np.shape(leaf) for leaf in jax.tree.leaves(pad_graph(graph, token, VECTORS, **size).graph)]
         for graph, token, size in zip(made, tokens, shared, strict=True)
     ]
     assert shapes[0] == shapes[1] != shapes[2]

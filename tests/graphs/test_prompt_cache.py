@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from making import make_graph, random_graph, random_tokens
+from making import CODEBOOKS, make_graph, random_graph, random_tokens
 
 from tofu_jax.graphs import prompt_cache, prompts
 from tofu_jax.graphs.prepared import PreparedGraph
@@ -51,7 +51,7 @@ def test_a_large_graph_is_searched_once(graph, records, folder, no_search):
     (file,) = folder.iterdir()
     assert file.stat().st_size == len(records) + 32
     no_search()
-    index = PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph.num_entities)).prompts
+    index = PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph.num_entities), CODEBOOKS).prompts
     assert index.records.tobytes() == records
     every = np.arange(graph.num_relations)
     examples = np.tile(np.arange(prompts.POOL_SIZE + 1), (len(every), 1))

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from making import random_graph, random_tokens
+from making import CODEBOOKS, random_graph, random_tokens
 from safetensors.numpy import load_file
 
 from tofu_jax.errors import CheckpointError, DataError
@@ -29,7 +29,7 @@ def test_parameters_and_scores_are_the_same_bit_by_bit(bits, small_model, export
     }
     random = np.random.default_rng(1)
     graph = random_graph(random, 9, 3, 5)
-    prepared = PreparedGraph.create(graph, random_tokens(random, graph.num_entities))
+    prepared = PreparedGraph.create(graph, random_tokens(random, graph.num_entities), CODEBOOKS)
     queries = np.array([[h, r] for r in range(graph.num_relations) for h in range(2)], np.int32)
     scores = [model.scorer(prepared)(queries) for model in (small_model, loaded)]
     assert np.isfinite(scores[0]).all()

@@ -31,7 +31,7 @@ class SmallModel:
 
     def __init__(self):
         self.model = Tofu(ModelConfig(width=8, layers=2, prompt_layers=2, relation_layers=1, fusion_heads=2))
-        self.codebooks = {name: codebook.vectors for name, codebook in CODEBOOKS.items()}
+        self.codebooks = {name: codebook.vectors.astype(np.float64) for name, codebook in CODEBOOKS.items()}
         self.initial = jax.tree.map(np.asarray, initial_params(self.model, CODEBOOKS, 0))
         # Biases start at zero and gates near it: noise makes every part count.
         random = np.random.default_rng(0)
@@ -50,7 +50,7 @@ class SmallModel:
           num_entities, num_edges, num_relations, num_codes: least padded sizes. The defaults hold every graph of `making`,
             so that one compiled program serves all examples of a property test.
         """
-        padded = pad_graph(graph, tokens, num_entities, num_edges, num_relations)
+        padded = pad_graph(graph, tokens, self.codebooks, num_entities, num_edges, num_relations)
         # The vocabularies are the one size that `pad_graph` leaves to the tokens.
         vocabularies = {f"{name}_vocabulary" for name in CODEBOOKS}
         arrays = padded.graph._replace(

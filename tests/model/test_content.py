@@ -1,14 +1,12 @@
-"""Directions against the formula in NumPy, and content match against a loop over facts."""
+"""Content match against a loop over facts."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from making import make_graph
 
 from tofu_jax.graphs.graphs_tuple import edges_of, pad_graph
 from tofu_jax.model.answers import times_answer
 from tofu_jax.model.content import ContentMatch
-from tofu_jax.model.directions import directions
 from tofu_jax.tokens.entity_tokens import EntityTokens
 
 
@@ -17,35 +15,14 @@ def at_length_one(vectors):
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-6)
 
 
-def test_directions_are_rare_tokens_centred_and_whitened():
-    random = np.random.default_rng(0)
-    vectors, ids = random.standard_normal((30, 6)), random.integers(0, 30, (50, 4))
-    mask = random.random((50, 4)) < 0.7
-    mask[:5] = False
-    found = np.asarray(directions(jnp.asarray(vectors), jnp.asarray(ids), jnp.asarray(mask), 1))
-
-    there = mask.any(axis=1)
-    times = np.bincount(ids[mask], minlength=30)
-    expected = np.zeros((50, 6))
-    for entity in np.flatnonzero(there):
-        for token in ids[entity, mask[entity]]:
-            expected[entity] += np.log((there.sum() + 1) / times[token]) * vectors[token]
-    expected = at_length_one(expected)
-    expected[there] -= expected.sum(axis=0) / there.sum()
-    expected = at_length_one(expected)
-    covariance = expected.T @ expected / there.sum()
-    covariance += np.eye(6) * (0.0025 * np.linalg.norm(covariance) + 1e-6)
-    expected = at_length_one(expected @ np.linalg.inv(np.linalg.cholesky(covariance)).T)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert not found[:5].any()
-
-
 def test_what_a_query_asks_for_is_like_the_tails_of_like_heads():
     """Relation 0 leads 0 → 10, 0 → 11, 1 → 12, 2 → 13, 3 → 14; relation 1 is not asked for."""
     facts = [(0, 0, 10), (0, 0, 11), (1, 0, 12), (2, 0, 13), (3, 0, 14), (1, 1, 15), (4, 1, 10)]
     graph, random = make_graph(16, 2, facts), np.random.default_rng(0)
     none = np.zeros((16, 1), np.int32)
-    padded = pad_graph(graph, EntityTokens(none, none > 0, none, none > 0))
+    padded = pad_graph(
+        graph, EntityTokens(none, none > 0, none, none > 0), dict.fromkeys(("text", "image"), np.zeros((1, 5), np.float32))
+    )
     edges = edges_of(padded.graph, padded.edge_mask())
     size = len(padded.entity_mask)
     vectors = np.zeros((size, 5), np.float32)

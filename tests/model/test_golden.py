@@ -52,7 +52,7 @@ def golden_scores():
         return jnp.asarray(fixed_values(leaf.size, number).reshape(leaf.shape) * fan_in**-0.5, jnp.float32)
 
     params = jax.tree_util.tree_map_with_path(fixed_parameter, parameter_shapes(model, codebooks))
-    scorer = ModelScorer(model, params, device_codebooks(codebooks), PreparedGraph.create(graph, tokens), 2)
+    scorer = ModelScorer(model, params, device_codebooks(codebooks), PreparedGraph.create(graph, tokens, codebooks), 2)
     queries = np.array([(head, relation) for head, relation in zip(range(0, 16, 2), [0, 1, 2, 3, 4, 5, 0, 3], strict=True)])
     return scorer(queries.astype(np.int32))
 

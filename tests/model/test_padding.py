@@ -118,7 +118,7 @@ def four_graphs_in_two_buckets():
         facts = np.stack([random.permutation(num_entities)[:16], np.arange(16) % 4, random.permutation(num_entities)[:16]], 1)
         tokens = random_tokens(random, num_entities)
         tokens = dataclasses.replace(tokens, text_ids=tokens.text_ids % 8, image_ids=tokens.image_ids % 8)
-        yield PreparedGraph.create(make_graph(num_entities, 4, facts), tokens)
+        yield PreparedGraph.create(make_graph(num_entities, 4, facts), tokens, CODEBOOKS)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import (
+    CODEBOOKS,
     graphs,
     joined,
     joined_tokens,
@@ -126,7 +127,7 @@ def test_a_renamed_copy_of_a_graph_gets_the_same_ranks(small_model):
     copy = renumbered(graph, entities, names, order)
     params = jax.tree.map(np.float32, small_model.params)
     scorers = [
-        ModelScorer(small_model.model, params, small_model.codebooks, PreparedGraph.create(g, t), num_examples=3)
+        ModelScorer(small_model.model, params, small_model.codebooks, PreparedGraph.create(g, t, CODEBOOKS), num_examples=3)
         for g, t in ((graph, tokens), (copy, renumbered_tokens(tokens, entities)))
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import make_graph, random_graph, random_tokens
+from making import CODEBOOKS, make_graph, random_graph, random_tokens
 
 from tofu_jax.graphs.prepared import PreparedGraph
 from tofu_jax.shapes import inverse_relation
@@ -19,7 +19,7 @@ CONFIG = BatchConfig(relations=3, heads=2, examples=2, relation_masking=0.8, mod
 
 
 def prepare(graph):
-    return PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph.num_entities))
+    return PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph.num_entities), CODEBOOKS)
 
 
 def two_graphs():

@@ -4,7 +4,7 @@ Sizes are rounded up to buckets, so the number of compiled programs is the numbe
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jraph
 import numpy as np
@@ -13,6 +13,7 @@ import scipy.sparse
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.ops.edges import Edges, edge_rows, order_by_receiver, order_by_sender
 from tofu_jax.shapes import Array
+from tofu_jax.tokens.directions import directions
 from tofu_jax.tokens.entity_tokens import EntityTokens
 
 
@@ -23,7 +24,7 @@ class PaddedGraph:
     Attributes:
       graph: jraph.GraphsTuple of two graphs, the second of which is padding.
         nodes: {"text_ids", "image_ids"} int32 [N, T], [N, V] and {"text_mask", "image_mask"} bool of the same shapes; an id
-          is a position in the graph's vocabulary.
+          is a position in the graph's vocabulary. {"text_direction", "image_direction"}: [N, c], see `tokens.directions`.
         edges: {"relation", "by_sender"}: int32 [E], see `ops.edges.Edges`.
         senders, receivers: int32 [E]; padding edges join padding entities.
         globals, entry 0 (entry 1 belongs to the padding graph and is 0): {"text_vocabulary", "image_vocabulary"}: int32
@@ -77,6 +78,7 @@ def bucket_size(size: int) -> int:
 def pad_graph(
     graph: KnowledgeGraph,
     tokens: EntityTokens,
+    vectors: Mapping[str, Array],
     num_entities: int = 0,
     num_edges: int = 0,
     num_relations: int = 0,
@@ -88,6 +90,7 @@ def pad_graph(
     Args:
       graph: its training facts become the edges, nothing else.
       tokens: of its entities.
+      vectors: {"text", "image"}: of the codebooks, centred, [codes, c].
       num_entities, num_edges, num_relations, num_text_codes, num_image_codes: least sizes; the bucket is chosen for the larger
         of this and the need (`shared_sizes` gives those that several graphs share).
 
@@ -105,8 +108,10 @@ def pad_graph(
         nodes={
             "text_ids": text_ids,
             "text_mask": tokens.text_mask,
+            "text_direction": directions(vectors["text"], *tokens.of("text")),
             "image_ids": image_ids,
             "image_mask": tokens.image_mask,
+            "image_direction": directions(vectors["image"], *tokens.of("image")),
         },
         edges={"relation": relations[order]},
         senders=senders[order],

@@ -1,6 +1,7 @@
 """A graph with everything the model needs beside it: tokens, padded arrays on the device, prompt graphs, known answers."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.prompt_cache import prompt_index
 from tofu_jax.graphs.prompts import PromptIndex
+from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.entity_tokens import EntityTokens
 
 
@@ -24,6 +26,7 @@ class PreparedGraph:
       prompts: builds prompt graphs.
       known: answers that the message graph holds.
       arrays: `padded.graph` on the default device.
+      codebooks: {"text", "image"}: of its tokens.
     """
 
     graph: KnowledgeGraph
@@ -31,22 +34,26 @@ class PreparedGraph:
     prompts: PromptIndex
     known: KnownAnswers
     arrays: jraph.GraphsTuple
+    codebooks: Mapping[str, Codebook]
 
     @classmethod
-    def create(cls, graph: KnowledgeGraph, tokens: EntityTokens, **least_sizes: int) -> "PreparedGraph":
+    def create(
+        cls, graph: KnowledgeGraph, tokens: EntityTokens, codebooks: Mapping[str, Codebook], **least_sizes: int
+    ) -> "PreparedGraph":
         """Prepares a graph with the tokens of its entities; `least_sizes` as in `graphs_tuple.pad_graph`."""
-        padded = pad_graph(graph, tokens, **least_sizes)
+        padded = _pad(graph, tokens, codebooks, **least_sizes)
         return cls(
             graph=graph,
             padded=padded,
             prompts=prompt_index(graph),
             known=KnownAnswers.of_graph(graph, ("train",)),
             arrays=jax.tree.map(jnp.asarray, padded.graph),
+            codebooks=codebooks,
         )
 
     def with_tokens(self, tokens: EntityTokens) -> "PreparedGraph":
         """The same graph with other tokens (a modality left out, or shuffled); prompt graphs are shared."""
-        padded = pad_graph(self.graph, tokens)
+        padded = _pad(self.graph, tokens, self.codebooks)
         return dataclasses.replace(self, padded=padded, arrays=jax.tree.map(jnp.asarray, padded.graph))
 
     def without(self, modality: str) -> "PreparedGraph":
@@ -57,3 +64,7 @@ class PreparedGraph:
 
         padded = dataclasses.replace(self.padded, graph=masked(self.padded.graph))
         return dataclasses.replace(self, padded=padded, arrays=masked(self.arrays))
+
+
+def _pad(graph: KnowledgeGraph, tokens: EntityTokens, codebooks: Mapping[str, Codebook], **least_sizes: int) -> PaddedGraph:
+    return pad_graph(graph, tokens, {name: codebook.centred for name, codebook in codebooks.items()}, **least_sizes)

@@ -86,7 +86,7 @@ class Pretrained:
           The graph, and its tokens so that parts of them can be taken away or mixed up.
         """
         tokens = self.tokenizers.restricted_to(modalities)(graph)
-        return PreparedGraph.create(graph, tokens), tokens
+        return PreparedGraph.create(graph, tokens, self.tokenizers.codebooks), tokens
 
     def scorer(self, graph: PreparedGraph) -> ModelScorer:
         """Scores queries on a prepared graph."""
@@ -259,8 +259,8 @@ def _side_by_side(**parts: Names) -> list[Query]:
 
 
 def device_codebooks(codebooks: Mapping[str, Codebook]) -> dict[str, jax.Array]:
-    """Puts codebook vectors on the device, centred: what all tokens share says nothing about any of them."""
-    return {name: jnp.asarray(codebook.vectors - codebook.vectors.mean(axis=0)) for name, codebook in codebooks.items()}
+    """Puts codebook vectors on the device, centred."""
+    return {name: jnp.asarray(codebook.centred) for name, codebook in codebooks.items()}
 
 
 def initial_params(model: Tofu, codebooks: Mapping[str, Codebook], seed: int) -> Any:

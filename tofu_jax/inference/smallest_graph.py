@@ -11,12 +11,12 @@ from tofu_jax.tokens.entity_tokens import EntityTokens
 
 
 def smallest_inputs(codebooks):
-    """Arguments of `Tofu.__call__` for a graph of one fact; codebooks: {"text", "image"} [codes, c]."""
+    """Arguments of `Tofu.__call__` for a graph of one fact; codebooks: {"text", "image"}: [codes, c]."""
     fact = np.array([[0, 0, 1]], np.int32)
     none = np.zeros((0, 3), np.int32)
     graph = KnowledgeGraph("smallest", ("a", "b"), ("r",), fact, none, none, ("a", "b"), ("", ""), ((), ()))
     ids, mask = np.zeros((2, 1), np.int32), np.zeros((2, 1), bool)
-    padded = pad_graph(graph, EntityTokens(ids, mask, ids, mask))
+    padded = pad_graph(graph, EntityTokens(ids, mask, ids, mask), codebooks)
     prompts = PromptIndex(graph).prompts(np.array([0]), np.array([[0]]))
     arrays = PromptArrays(**{name: getattr(prompts, name) for name in PromptArrays._fields})
     return padded.graph, jnp.asarray(padded.edge_mask()), codebooks, arrays, np.zeros((1, 1), np.int32)

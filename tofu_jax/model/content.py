@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tofu_jax.model.directions import mean_direction
 from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.ops.edges import Edges
-from tofu_jax.ops.partition import Ring, highest, row_of, take
+from tofu_jax.ops.partition import Ring, highest, one_at, take, total
 from tofu_jax.ops.relational import relational_sum
+from tofu_jax.tokens.directions import LEAST_LENGTH
 
 
 class ContentMatch(nn.Module):
@@ -27,7 +27,7 @@ class ContentMatch(nn.Module):
     @nn.compact
     def __call__(
         self,
-        direction: Mapping[str, jax.Array],
+        directions: Mapping[str, jax.Array],
         r_query: jax.Array,
         times_answer: jax.Array,
         query: jax.Array,
@@ -38,7 +38,7 @@ class ContentMatch(nn.Module):
         """Scores all entities.
 
         Args:
-          direction: of `fusion.EntityStates`, [N, c] each, at length 1 or 0.
+          directions: {"text", "image"}: [N, c], see `tokens.directions`; zero where the modality is missing.
           r_query: states of the query relations [Q, d].
           times_answer: [N, Q], see `answers.times_answer`.
           query: int32 [Q] query relations; heads: int32 [Q, H].
@@ -54,27 +54,25 @@ class ContentMatch(nn.Module):
         like_analogous = nn.Dense(len(MODALITIES), kernel_init=zeros, name="like_analogous")(r_query)
         sharpness = jnp.exp(self.param("sharpness", nn.initializers.constant(3.0), (len(MODALITIES),)))
 
-        shape = (len(times_answer), *heads.shape)
-        rows, columns = jnp.arange(shape[1])[:, None], jnp.arange(shape[2])
-        is_head = jnp.zeros(shape).at[row_of(heads, shape[0], self.partitions), rows, columns].set(1)
+        is_head = one_at(heads, len(times_answer), self.partitions)
         similar, sent = [], [is_head]
         for index, name in enumerate(MODALITIES):
-            vectors = direction[name]
+            vectors = directions[name]
             similar.append(jnp.einsum("qhc,nc->nqh", take(vectors, heads, self.partitions), vectors))
             others = (vectors != 0).any(axis=1)[:, None, None] & (is_head == 0)
             nearest = highest(jnp.where(others, similar[index], -1).max(axis=0), self.partitions)
             distance = jnp.maximum(nearest - similar[index], 0)  # only the head itself may be nearer
             sent.append(jnp.where(others, jnp.exp(-sharpness[index] * distance), 0))
-        sent += [jnp.zeros(shape)] * (len(sent) % 2)
+        sent += [jnp.zeros_like(is_head)] * (len(sent) % 2)  # the sum wants an even number of channels
         # Messages along the query relation alone, unchanged: which tails its facts have, weighed by their heads.
         asked = (jnp.arange(num_relations)[:, None] == query).astype(r_query.dtype)
         asked = jnp.stack([asked] * len(sent), axis=-1)  # [R, Q, channels]
         none = jnp.zeros_like(asked)
-        tails, _ = relational_sum(jnp.stack(sent, axis=-1), jnp.ones(shape), asked, none, none, edges)
+        tails, _ = relational_sum(jnp.stack(sent, axis=-1), jnp.ones_like(is_head), asked, none, none, edges)
 
         scores = 0
         for index, name in enumerate(MODALITIES):
-            vectors = direction[name]
+            vectors = directions[name]
             usual = mean_direction(times_answer, vectors, self.partitions)  # [Q, c]
             own = mean_direction(tails[..., 0], vectors, self.partitions)  # [Q, H, c]
             analogous = mean_direction(tails[..., 1 + index], vectors, self.partitions)
@@ -82,3 +80,22 @@ class ContentMatch(nn.Module):
             wanted += like_own[:, None, index, None] * own + like_analogous[:, None, index, None] * analogous
             scores += like_head[:, None, index] * similar[index] + jnp.einsum("qhc,nc->nqh", wanted, vectors)
         return scores
+
+
+def mean_direction(weights: jax.Array, directions: jax.Array, partitions: int) -> jax.Array:
+    """Directions of weighted means over entities.
+
+    Args:
+      weights: ≥ 0, [N, ...].
+      directions: [N, c], of length 1, or zero where an entity has none: it does not count.
+      partitions: devices that the entities are spread over.
+
+    Returns:
+      [..., c]; zero where no entity that has a direction has weight.
+    """
+    there = (directions != 0).any(axis=1).astype(directions.dtype)
+    weight = total(jnp.tensordot(there, weights, (0, 0)), partitions)[..., None]
+    mean = total(jnp.tensordot(weights, directions, (0, 0)), partitions) / jnp.where(weight > 0, weight, 1)
+    squares = (mean**2).sum(axis=-1, keepdims=True)
+    something = squares > LEAST_LENGTH**2
+    return jnp.where(something, mean / jnp.sqrt(jnp.where(something, squares, 1)), 0)

@@ -7,8 +7,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tofu_jax.model.directions import directions
-
 MODALITIES = ("text", "image")
 
 
@@ -19,13 +17,11 @@ class EntityStates(NamedTuple):
       fused: z, [N, d]; the learned null vector where an entity has neither text nor image.
       modality: {"text", "image"}: z^text and z^image, [N, d], zero where the modality is missing.
       present: {"text", "image"}: [N], 1 where the entity has the modality, else 0.
-      direction: {"text", "image"}: [N, c], see `directions.directions`; zero where the modality is missing.
     """
 
     fused: jax.Array
     modality: Mapping[str, jax.Array]
     present: Mapping[str, jax.Array]
-    direction: Mapping[str, jax.Array]
 
 
 class EntityFusion(nn.Module):
@@ -38,7 +34,6 @@ class EntityFusion(nn.Module):
 
     width: int
     num_heads: int = 4
-    partitions: int = 1
 
     @nn.compact
     def __call__(self, nodes: Mapping[str, jax.Array], vocabularies: Mapping[str, jax.Array]) -> EntityStates:
@@ -92,10 +87,6 @@ class EntityFusion(nn.Module):
             fused=jnp.where(anything, states["fused"], null),
             modality={name: states[name] * present[name][:, None] for name in MODALITIES},
             present=present,
-            direction={
-                name: directions(vocabularies[name], nodes[f"{name}_ids"], nodes[f"{name}_mask"], self.partitions)
-                for name in MODALITIES
-            },
         )
 
     def _tokens(self, name: str, codebook: jax.Array) -> jax.Array:

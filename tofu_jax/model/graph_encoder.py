@@ -10,7 +10,7 @@ from tofu_jax.model.fusion import MODALITIES, EntityStates
 from tofu_jax.model.messages import Coefficients, MessageMixture
 from tofu_jax.model.update import ResidualUpdate
 from tofu_jax.ops.edges import Edges
-from tofu_jax.ops.partition import Ring, row_of, take
+from tofu_jax.ops.partition import Ring, one_at, take
 from tofu_jax.ops.relational import relational_sum
 
 
@@ -138,17 +138,13 @@ class GraphEncoder(nn.Module):
         Returns:
           states [N, Q, H, d], zero where unreached, and reached [N, Q, H] of 0 and 1.
         """
-        num_queries, num_heads = heads.shape
-        rows, columns = jnp.arange(num_queries)[:, None], jnp.arange(num_heads)
-        r_query = relations[query, jnp.arange(num_queries)]
+        r_query = relations[query, jnp.arange(len(query))]
 
         gate = self.param("head_gate", nn.initializers.constant(0.1), (self.width,))
         content = nn.Dense(self.width, name="head")(entities.fused)
         start = r_query[:, None] + gate * take(content, heads, self.partitions)
-        shape = (entities.fused.shape[0], num_queries, num_heads)
-        place = (row_of(heads, shape[0], self.partitions), rows, columns)  # beyond the last row nothing is set
-        reached = jnp.zeros(shape, start.dtype).at[place].set(1)
-        states = jnp.zeros((*shape, self.width), start.dtype).at[place].set(start)
+        reached = one_at(heads, len(entities.fused), self.partitions).astype(start.dtype)
+        states = reached[..., None] * start
         described = ModalityMessages(self.operators, name="modality")(entities, relations, r_query, edges)
 
         layers = nn.scan(

@@ -60,7 +60,7 @@ class Tofu(nn.Module):
 
     def setup(self):
         c = self.config
-        self.fusion = EntityFusion(c.width, c.fusion_heads, self.partitions)
+        self.fusion = EntityFusion(c.width, c.fusion_heads)
         self.prompt_encoder = PromptEncoder(c.width, c.prompt_layers, (NUM_HOPS + 1) ** 2, c.operators, self.partitions)
         self.relation_encoder = RelationGraphEncoder(c.width, c.relation_layers)
         self.join = nn.Dense(c.width)
@@ -128,7 +128,8 @@ class Tofu(nn.Module):
         structure = jnp.where(reached > 0, self.structure_score(hidden)[..., 0], self.unreached_score)
 
         counts = times_answer(edges, query, graph.nodes["text_ids"].shape[0])
-        content = self.content_match(entities.direction, r_query, counts, query, heads, edges, len(relations))
+        directions = {name: graph.nodes[f"{name}_direction"] * there[:, None] for name, there in entities.present.items()}
+        content = self.content_match(directions, r_query, counts, query, heads, edges, len(relations))
         prior = self.answer_prior(r_query, counts)
         self.sow("intermediates", "parts", {"paths": structure, "content": content, "frequency": prior})  # for explanations
         return jnp.moveaxis(structure + content + prior, 0, -1), jnp.moveaxis(reached, 0, -1)

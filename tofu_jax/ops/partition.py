@@ -51,6 +51,12 @@ def row_of(ids: jax.Array, size: int, partitions: int) -> jax.Array:
     return jnp.where((rows >= 0) & (rows < size), rows, size)
 
 
+def one_at(ids: jax.Array, size: int, partitions: int) -> jax.Array:
+    """float [size, *ids.shape], 1 at the row of each id and 0 elsewhere."""
+    places = jnp.indices(ids.shape)
+    return jnp.zeros((size, *ids.shape)).at[row_of(ids, size, partitions), *places].set(1)  # beyond the last row: nowhere
+
+
 def take(table: jax.Array, ids: jax.Array, partitions: int) -> jax.Array:
     """`table[ids]` of a table [entities, ...] that is spread over devices: the same on all of them."""
     if partitions == 1:

@@ -40,6 +40,11 @@ class Codebook:
         digest.update(np.ascontiguousarray(self.vectors, dtype="<f4"))
         return digest.hexdigest()
 
+    @functools.cached_property
+    def centred(self) -> Array:
+        """`vectors` without their mean: what all tokens share says nothing about any of them."""
+        return self.vectors - self.vectors.mean(axis=0)
+
     def check(self, expected_name: str, expected_sha256: str) -> None:
         """Compares with what a checkpoint recorded.
 

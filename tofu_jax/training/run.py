@@ -105,7 +105,9 @@ def create_run(config: ConfigDict, initial: Pretrained | None, latest: Restored 
         codebook.check(earlier.meta["codebooks"][name]["name"], earlier.meta["codebooks"][name]["sha256"])
     tokens = [tokenizers(graph, ChunkedWork(console)) for graph in graphs]
     sizes = shared_sizes(graphs, tokens)
-    prepared = [PreparedGraph.create(g, t, **size) for g, t, size in zip(graphs, tokens, sizes, strict=True)]
+    prepared = [
+        PreparedGraph.create(g, t, tokenizers.codebooks, **size) for g, t, size in zip(graphs, tokens, sizes, strict=True)
+    ]
     model = Tofu(ModelConfig(**{**config.model, "operators": tuple(config.model.operators)}))
     return Run(
         config=config,
