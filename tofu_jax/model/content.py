@@ -52,6 +52,7 @@ class ContentMatch(nn.Module):
         like_answers = nn.Dense(len(MODALITIES), name="like_answers")(r_query)
         like_own = nn.Dense(len(MODALITIES), kernel_init=zeros, name="like_own")(r_query)
         like_analogous = nn.Dense(len(MODALITIES), kernel_init=zeros, name="like_analogous")(r_query)
+        # How fast another head's facts stop counting as it is less like the one asked for.
         sharpness = jnp.exp(self.param("sharpness", nn.initializers.constant(3.0), (len(MODALITIES),)))
 
         is_head = one_at(heads, len(times_answer), self.partitions)
