@@ -6,6 +6,7 @@ Devices are CPU devices forced on one machine. They share its cores, so the firs
 what it gains; memory per device in the second one is what the compiler plans, and holds for any machine of this kind.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -30,7 +31,7 @@ def make_step(num_entities: int, relations: int, blocks: int):
     from tofu_jax.inference.pretrained import device_codebooks, initial_params
     from tofu_jax.model.tofu import ModelConfig, Tofu
     from tofu_jax.tokens.codebook import Codebook
-    from tofu_jax.tokens.entity_tokens import EntityTokens
+    from tofu_jax.tokens.graph_tokens import GraphTokens
     from tofu_jax.training.mixture import BatchConfig, Mixture
     from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
     from tofu_jax.training.placement import Placement
@@ -43,9 +44,13 @@ def make_step(num_entities: int, relations: int, blocks: int):
     entities, none = tuple(f"e{i}" for i in range(num_entities)), np.zeros((0, 3), np.int32)
     blank = (("",) * num_entities, ((),) * num_entities)
     graph = KnowledgeGraph("random", entities, names, np.unique(facts, axis=0), none, none, entities, *blank)
-    shown = np.ones((num_entities, 8), bool)
-    tokens = EntityTokens(random.integers(0, 500, shown.shape).astype(np.int32), shown, np.zeros_like(shown, np.int32), ~shown)
     vectors = random.standard_normal((500, 64)).astype(np.float32)
+    tokens = dataclasses.replace(
+        GraphTokens.none(graph, width=64),
+        text_ids=random.integers(0, 500, (num_entities, 8)).astype(np.int32),
+        text_mask=np.ones((num_entities, 8), bool),
+        text_vectors=random.standard_normal((num_entities, 64)).astype(np.float16),
+    )
     codebooks = {name: Codebook(name, vectors) for name in ("text", "image")}
     prepared, model = PreparedGraph.create(graph, tokens, codebooks), Tofu(ModelConfig())
     batch = Mixture([prepared], BatchConfig(relations=relations), 0).batch(0)

@@ -17,7 +17,6 @@ from absl import app
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.readers import read_graph
-from tofu_jax.tokens.entity_tokens import tokenize_entities
 from tofu_jax.tokens.image import PatchTokenizer
 from tofu_jax.tokens.picture_pool import available_cores
 from tofu_jax.tokens.text import TextTokenizer
@@ -43,8 +42,8 @@ def measure(graph: KnowledgeGraph, text: TextTokenizer, file: pathlib.Path) -> l
     paths = {graph.image_root / image for images in graph.images for image in images}
     _, text_s = timed(text, graph.texts, 8)
     image, fit_s = timed(PatchTokenizer.fit, paths, workers=workers)
-    _, image_s = timed(tokenize_entities, graph, None, image)
     tokenizers = Tokenizers(text, image)
+    _, image_s = timed(tokenizers.restricted_to(("image",)).tokenize, graph)
     write_tokens(file, tokenizers(graph), graph, tokenizers.codebooks)
 
     def open_file() -> None:

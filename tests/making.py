@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.tokens.codebook import Codebook
-from tofu_jax.tokens.entity_tokens import EntityTokens
+from tofu_jax.tokens.graph_tokens import OF_ENTITIES, GraphTokens
 
 TEXT_TOKENS, IMAGE_TOKENS = 3, 2
 MOST_ENTITIES, MOST_RELATION_NAMES, MOST_FACTS = 60, 6, 12  # facts per relation
@@ -38,15 +38,27 @@ def random_graph(random, num_entities, num_relation_names, facts_per_relation, p
     return make_graph(num_entities, num_relation_names, np.stack([ends[0], relation, ends[1]], axis=1), prefix)
 
 
-def random_tokens(random, num_entities):
-    """Random ids; some slots are masked, so some entities miss a modality or both."""
+def random_tokens(random, graph):
+    """Random ids; some slots are masked, so some entities miss a modality or both. Vectors and mentions of those with texts."""
 
     def draw(slots, codes):
-        mask = random.random((num_entities, slots)) < 0.5
+        mask = random.random((graph.num_entities, slots)) < 0.5
         return np.where(mask, random.integers(0, codes, mask.shape), 0).astype(np.int32), mask
 
     text, image = (len(CODEBOOKS[name].vectors) for name in ("text", "image"))
-    return EntityTokens(*draw(TEXT_TOKENS, text), *draw(IMAGE_TOKENS, image))
+    (text_ids, text_mask), (image_ids, image_mask) = draw(TEXT_TOKENS, text), draw(IMAGE_TOKENS, image)
+    there = text_mask.any(axis=1)
+    vectors = random.standard_normal((graph.num_entities, CODEBOOKS["text"].vectors.shape[1])) * there[:, None]
+    pairs = random.choice(np.append(np.flatnonzero(there), -1), (graph.num_entities, 2))
+    pairs = np.unique(pairs[(pairs >= 0).all(axis=1) & (pairs[:, 0] != pairs[:, 1])], axis=0).astype(np.int32)
+    return GraphTokens(
+        text_ids=text_ids,
+        text_mask=text_mask,
+        text_vectors=(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)).astype(np.float16),
+        image_ids=image_ids,
+        image_mask=image_mask,
+        mentions=pairs,
+    )
 
 
 class SameTokens:
@@ -62,7 +74,7 @@ class SameTokens:
 
     def __call__(self, graph):
         self.calls += 1
-        return random_tokens(np.random.default_rng(0), graph.num_entities)
+        return random_tokens(np.random.default_rng(0), graph)
 
 
 @st.composite
@@ -93,9 +105,11 @@ def renumbered(graph, entities=None, relations=None, facts=None):
 
 
 def renumbered_tokens(tokens, entities):
-    """Tokens [N, .] that belong to `renumbered(graph, entities)`."""
-    old = np.argsort(entities)
-    return EntityTokens(*(getattr(tokens, field.name)[old] for field in dataclasses.fields(tokens)))
+    """Tokens that belong to `renumbered(graph, entities)`."""
+    return GraphTokens(
+        **{name: getattr(tokens, name)[np.argsort(entities)] for name in OF_ENTITIES},
+        mentions=entities[tokens.mentions].astype(np.int32),
+    )
 
 
 def joined(graph, extra):
@@ -109,7 +123,8 @@ def joined(graph, extra):
 
 
 def joined_tokens(tokens, extra):
-    """Tokens [N, .] that belong to `joined`."""
-    return EntityTokens(
-        *(np.concatenate([getattr(t, field.name) for t in (tokens, extra)]) for field in dataclasses.fields(tokens))
+    """Tokens that belong to `joined`."""
+    shifted = dataclasses.replace(extra, mentions=extra.mentions + np.int32(len(tokens.text_ids)))
+    return GraphTokens(
+        *(np.concatenate([getattr(t, field.name) for t in (tokens, shifted)]) for field in dataclasses.fields(tokens))
     )

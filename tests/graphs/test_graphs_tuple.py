@@ -1,7 +1,5 @@
 """Padding: what goes into a GraphsTuple comes out again, and removed facts are gone in both directions."""
 
-import itertools
-
 import jax
 import numpy as np
 import pytest
@@ -9,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import CODEBOOKS, graphs, make_graph, random_graph, random_tokens
 
-from tofu_jax.graphs.graphs_tuple import bucket_size, pad_graph, relation_graph, shared_sizes
+from tofu_jax.graphs.graphs_tuple import bucket_size, pad_graph, shared_sizes
 from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.graphs.relation_types import NUM_MENTION_TYPES, directed_links
 from tofu_jax.shapes import inverse_relation
 from tofu_jax.training.mixture import BatchConfig, Mixture
 
@@ -46,13 +45,13 @@ def test_buckets_are_their_own_buckets_and_four_an_octave():
 @given(graphs())
 def test_padded_graph_holds_the_same_edges_and_tokens(drawn):
     random, graph = drawn
-    tokens = random_tokens(random, graph.num_entities)
+    tokens = random_tokens(random, graph)
     padded = pad_graph(graph, tokens, VECTORS)
     arrays = padded.graph
 
-    assert directed_edges(padded, padded.edge_mask()) == both_directions(graph.train, graph.num_relations)
+    assert directed_edges(padded, padded.edge_mask(mentions=False)) == both_directions(graph.train, graph.num_relations)
     edges = np.stack([arrays.senders, arrays.edges["relation"], arrays.receivers])
-    np.testing.assert_array_equal(edges[:, padded.edge_position], np.stack(graph.edges))
+    np.testing.assert_array_equal(edges[:, padded.edge_position], np.stack(directed_links(graph, tokens.mentions)))
     assert (np.diff(arrays.receivers) >= 0).all()
     # Padding edges must not touch a real entity: nothing but the mask would tell them from edges.
     assert (edges[[0, 2]][:, ~padded.edge_mask()] >= graph.num_entities).all()
@@ -70,11 +69,12 @@ def test_padded_graph_holds_the_same_edges_and_tokens(drawn):
 @given(graphs(most_entities=12), st.integers(0, 300), st.integers(0, 300), st.integers(0, 60))
 def test_least_sizes_are_respected_and_every_size_is_a_bucket(drawn, num_entities, num_edges, num_relations):
     random, graph = drawn
-    padded = pad_graph(graph, random_tokens(random, graph.num_entities), VECTORS, num_entities, num_edges, num_relations)
+    tokens = random_tokens(random, graph)
+    padded = pad_graph(graph, tokens, VECTORS, num_entities, num_edges, num_relations)
     sizes = {
         len(padded.entity_mask): max(num_entities, graph.num_entities + 1),
-        len(padded.graph.senders): max(num_edges, 2 * len(graph.train)),
-        padded.graph.globals["relation_graph"].shape[-1]: max(num_relations, graph.num_relations),
+        len(padded.graph.senders): max(num_edges, 2 * (len(graph.train) + len(tokens.mentions))),
+        padded.graph.globals["relation_graph"].shape[-1]: max(num_relations, graph.num_relations + NUM_MENTION_TYPES),
     }
     for size, least in sizes.items():
         assert size == bucket_size(least)
@@ -85,10 +85,10 @@ def test_edge_mask_removes_exactly_the_facts_and_their_inverses(drawn, data):
     """S7: no leak of a removed fact, no loss of another."""
     random, graph = drawn
     removed = data.draw(st.lists(st.integers(0, len(graph.train) - 1), max_size=5))
-    padded = pad_graph(graph, random_tokens(random, graph.num_entities), VECTORS)
+    padded = pad_graph(graph, random_tokens(random, graph), VECTORS)
     kept = np.delete(graph.train, removed, axis=0)
     expected = both_directions(kept, graph.num_relations)
-    assert directed_edges(padded, padded.edge_mask(np.array(removed, np.int64))) == expected
+    assert directed_edges(padded, padded.edge_mask(np.array(removed, np.int64), mentions=False)) == expected
 
 
 @pytest.mark.parametrize("masking", [0.0, 0.9])
@@ -96,7 +96,7 @@ def test_no_training_step_sees_the_facts_that_it_asks_for(masking):
     """S7: 0 leaks, forward and backward, whatever else a step drops."""
     random = np.random.default_rng(0)
     graph = random_graph(random, 20, 5, 30)
-    prepared = PreparedGraph.create(graph, random_tokens(random, 20), CODEBOOKS)
+    prepared = PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
     mixture = Mixture([prepared], BatchConfig(relation_masking=masking), seed=1)
     for batch in map(mixture.batch, range(30)):
         seen = set(directed_edges(prepared.padded, batch.edge_mask))
@@ -106,21 +106,10 @@ def test_no_training_step_sees_the_facts_that_it_asks_for(masking):
             assert (answer, inverse_relation(relation, graph.num_relations), head) not in seen
 
 
-@given(graphs(most_entities=12))
-def test_relation_graph_equals_brute_force(drawn):
-    _, graph = drawn
-    edges = list(zip(*(column.tolist() for column in graph.edges), strict=True))
-    expected = np.zeros((4, 16, 16), np.uint8)
-    for (s, i, t), (u, j, v) in itertools.product(edges, edges):
-        for meta, meets in enumerate((s == u, t == v, s == v, t == u)):
-            expected[meta, i, j] |= meets
-    np.testing.assert_array_equal(relation_graph(graph, padded_relations=16), expected)
-
-
 def test_graph_without_facts_can_be_padded():
     graph = make_graph(3, 1, [])
-    padded = pad_graph(graph, random_tokens(np.random.default_rng(0), 3), VECTORS)
-    assert not padded.edge_mask().any()
+    padded = pad_graph(graph, random_tokens(np.random.default_rng(0), graph), VECTORS)
+    assert not padded.edge_mask(mentions=False).any()
     assert not padded.graph.globals["relation_graph"].any()
 
 
@@ -129,7 +118,7 @@ def test_graphs_of_about_one_size_share_a_bucket():
     sizes = {"large": (60, 9), "about as large": (50, 8), "small": (12, 2)}  # entities, facts per relation
     made = [random_graph(random, n, 4, facts) for n, facts in sizes.values()]
     made[0], made[1] = sorted(made[:2], key=lambda graph: -len(graph.train))
-    tokens = [random_tokens(random, graph.num_entities) for graph in made]
+    tokens = [random_tokens(random, graph) for graph in made]
     shared = shared_sizes(made, tokens)
     assert shared[0] == shared[1]
     shapes = [

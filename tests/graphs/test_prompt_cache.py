@@ -51,7 +51,7 @@ def test_a_large_graph_is_searched_once(graph, records, folder, no_search):
     (file,) = folder.iterdir()
     assert file.stat().st_size == len(records) + 32
     no_search()
-    index = PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph.num_entities), CODEBOOKS).prompts
+    index = PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph), CODEBOOKS).prompts
     assert index.records.tobytes() == records
     every = np.arange(graph.num_relations)
     examples = np.tile(np.arange(prompts.POOL_SIZE + 1), (len(every), 1))

@@ -47,7 +47,7 @@ def made():
         shapes = parameter_shapes(MODEL, CODEBOOKS)
         params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape) / 2, shapes)
         graph = make_graph(8, 3, FACTS)
-        prepared = PreparedGraph.create(graph, random_tokens(random, graph.num_entities), CODEBOOKS)
+        prepared = PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
         codebooks = {name: values.astype(np.float64) for name, values in device_codebooks(CODEBOOKS).items()}
         scorer = ModelScorer(MODEL, params, codebooks, prepared, 2)
         yield scorer, scorer.arguments(HEAD, RELATION)

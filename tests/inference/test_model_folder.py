@@ -29,7 +29,7 @@ def test_parameters_and_scores_are_the_same_bit_by_bit(bits, small_model, export
     }
     random = np.random.default_rng(1)
     graph = random_graph(random, 9, 3, 5)
-    prepared = PreparedGraph.create(graph, random_tokens(random, graph.num_entities), CODEBOOKS)
+    prepared = PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
     queries = np.array([[h, r] for r in range(graph.num_relations) for h in range(2)], np.int32)
     scores = [model.scorer(prepared)(queries) for model in (small_model, loaded)]
     assert np.isfinite(scores[0]).all()

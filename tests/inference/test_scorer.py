@@ -30,7 +30,7 @@ def params():
 def graph():
     random = np.random.default_rng(1)
     graph = random_graph(random, 11, 6, 6)
-    return PreparedGraph.create(graph, random_tokens(random, graph.num_entities), CODEBOOKS)
+    return PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
 
 
 @pytest.fixture

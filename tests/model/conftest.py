@@ -40,7 +40,7 @@ class SmallModel:
         # Few calls, long compilation: optimise less.
         self._gradients = jax.jit(jax.value_and_grad(self._mean_loss), compiler_options={"xla_backend_optimization_level": 0})
 
-    def inputs(self, graph, tokens, relations, heads, num_entities=96, num_edges=192, num_relations=20, num_codes=56):
+    def inputs(self, graph, tokens, relations, heads, num_entities=96, num_edges=320, num_relations=20, num_codes=56):
         """Pads a graph, with prompts that show all facts of the query relations (up to MOST_FACTS).
 
         Args:

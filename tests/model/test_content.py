@@ -7,7 +7,7 @@ from making import make_graph
 from tofu_jax.graphs.graphs_tuple import edges_of, pad_graph
 from tofu_jax.model.answers import times_answer
 from tofu_jax.model.content import ContentMatch
-from tofu_jax.tokens.entity_tokens import EntityTokens
+from tofu_jax.tokens.graph_tokens import GraphTokens
 
 
 def at_length_one(vectors):
@@ -19,10 +19,7 @@ def test_what_a_query_asks_for_is_like_the_tails_of_like_heads():
     """Relation 0 leads 0 → 10, 0 → 11, 1 → 12, 2 → 13, 3 → 14; relation 1 is not asked for."""
     facts = [(0, 0, 10), (0, 0, 11), (1, 0, 12), (2, 0, 13), (3, 0, 14), (1, 1, 15), (4, 1, 10)]
     graph, random = make_graph(16, 2, facts), np.random.default_rng(0)
-    none = np.zeros((16, 1), np.int32)
-    padded = pad_graph(
-        graph, EntityTokens(none, none > 0, none, none > 0), dict.fromkeys(("text", "image"), np.zeros((1, 5), np.float32))
-    )
+    padded = pad_graph(graph, GraphTokens.none(graph, width=5), dict.fromkeys(("text", "image"), np.zeros((1, 5), np.float32)))
     edges = edges_of(padded.graph, padded.edge_mask())
     size = len(padded.entity_mask)
     vectors = np.zeros((size, 5), np.float32)

@@ -29,7 +29,7 @@ def golden_scores():
     from tofu_jax.inference.scorer import ModelScorer
     from tofu_jax.model.tofu import ModelConfig, Tofu
     from tofu_jax.tokens.codebook import Codebook
-    from tofu_jax.tokens.entity_tokens import EntityTokens
+    from tofu_jax.tokens.graph_tokens import GraphTokens
 
     facts = [(i, i % 3, (7 * i + 3) % 20) for i in range(20)] + [(i, (i + 1) % 3, (3 * i + 1) % 20) for i in range(20)]
     graph = make_graph(20, 3, facts)
@@ -38,11 +38,13 @@ def golden_scores():
         "image": Codebook("golden image", fixed_values(20 * 6, 2).reshape(20, 6).astype(np.float32)),
     }
     entity = np.arange(20, dtype=np.int32)[:, None]
-    tokens = EntityTokens(
+    tokens = GraphTokens(
         text_ids=(entity * 3 + np.arange(3, dtype=np.int32)) % 50,
-        text_mask=np.arange(3) < entity % 4,
+        text_mask=(text_mask := np.arange(3) < entity % 4),
+        text_vectors=(fixed_values(20 * 12, 3).reshape(20, 12) * text_mask[:, :1]).astype(np.float16),
         image_ids=(entity * 5 + np.arange(2, dtype=np.int32)) % 20,
         image_mask=np.arange(2) < entity % 3,
+        mentions=np.array([[1, 2], [2, 7], [9, 5]], np.int32),
     )
     model = Tofu(ModelConfig(width=8, layers=2, prompt_layers=2, relation_layers=2, fusion_heads=2))
 

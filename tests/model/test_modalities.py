@@ -21,16 +21,17 @@ def case(request):
     graph = random_graph(random, 30, 4, MOST_FACTS)
     relations = random.choice(graph.num_relations, 2, replace=False).astype(np.int32)
     heads = random.integers(0, graph.num_entities, (2, 2), dtype=np.int32)
-    return graph, random_tokens(random, graph.num_entities), relations, heads
+    return graph, random_tokens(random, graph), relations, heads
 
 
 @pytest.mark.parametrize("seen", SUBSETS)
 def test_masking_a_modality_is_its_absence(small_model, case, seen):
-    """M1: dropout during training shows the model what it will see where a modality is missing."""
+    """M1: dropout during training shows the model what it will see where a modality is missing; mentions go with texts."""
     graph, tokens, relations, heads = case
     inputs = small_model.inputs(graph, tokens, relations, heads)
     nodes = jax.tree.map(np.asarray, visible_nodes(inputs.graph.nodes, np.array(seen)))
-    masked = inputs._replace(graph=inputs.graph._replace(nodes=nodes))
+    facts = inputs.graph.edges["relation"] < graph.num_relations
+    masked = inputs._replace(graph=inputs.graph._replace(nodes=nodes), edge_mask=inputs.edge_mask & (seen[0] | facts))
     absent = tokens
     for name, is_seen in zip(MODALITIES, seen, strict=True):
         absent = absent if is_seen else absent.without(name)

@@ -13,7 +13,6 @@ from tofu_jax.inference.pretrained import initial_params
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.ops.edges import edge_rows, order_by_sender
-from tofu_jax.tokens.entity_tokens import EntityTokens
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.optimizer import OptimizerConfig, create_optimizer
 from tofu_jax.training.step import TrainState, create_train_step, query_arrays, replicate, split_over_devices
@@ -29,7 +28,7 @@ def random_case(seed):
     graph = random_graph(random, int(random.integers(20, 61)), 5, MOST_FACTS)
     relations = random.choice(graph.num_relations, 2, replace=False).astype(np.int32)
     heads = random.integers(0, graph.num_entities, (2, 2), dtype=np.int32)
-    return graph, random_tokens(random, graph.num_entities), relations, heads
+    return graph, random_tokens(random, graph), relations, heads
 
 
 def with_larger_prompts(inputs):
@@ -42,7 +41,8 @@ def with_larger_prompts(inputs):
 
 def with_more_slots(tokens):
     """Masked slots beside the tokens of every entity."""
-    return EntityTokens(*(np.pad(getattr(tokens, f.name), [(0, 0), (0, 2)]) for f in dataclasses.fields(tokens)))
+    slots = ("text_ids", "text_mask", "image_ids", "image_mask")
+    return dataclasses.replace(tokens, **{name: np.pad(getattr(tokens, name), [(0, 0), (0, 2)]) for name in slots})
 
 
 def assert_same(small_model, first, second, dtype):
@@ -116,9 +116,11 @@ def four_graphs_in_two_buckets():
     for seed, num_entities in enumerate((18, 19, 30, 31)):
         random = np.random.default_rng(seed)
         facts = np.stack([random.permutation(num_entities)[:16], np.arange(16) % 4, random.permutation(num_entities)[:16]], 1)
-        tokens = random_tokens(random, num_entities)
-        tokens = dataclasses.replace(tokens, text_ids=tokens.text_ids % 8, image_ids=tokens.image_ids % 8)
-        yield PreparedGraph.create(make_graph(num_entities, 4, facts), tokens, CODEBOOKS)
+        graph = make_graph(num_entities, 4, facts)
+        tokens = random_tokens(random, graph)
+        mentions = tokens.mentions[:6]
+        tokens = dataclasses.replace(tokens, text_ids=tokens.text_ids % 8, image_ids=tokens.image_ids % 8, mentions=mentions)
+        yield PreparedGraph.create(graph, tokens, CODEBOOKS)
 
 
 @contextlib.contextmanager
@@ -165,27 +167,29 @@ def test_no_more_programs_than_buckets(num_steps):
     assert norms[0] > 0
 
 
-def no_tokens(num_entities):
-    return random_tokens(np.random.default_rng(0), num_entities).without("text").without("image")
+def no_tokens(graph):
+    return random_tokens(np.random.default_rng(0), graph).without("text").without("image")
 
 
 def edge_cases():
     """{what is odd: (graph, tokens, query relations, heads)}."""
     random = np.random.default_rng(0)
     plain = random_graph(random, 10, 3, 6)
-    tokens = random_tokens(random, 10)
-    one, two = make_graph(2, 1, [(0, 0, 1)]), random_tokens(random, 2)
-    loops = make_graph(3, 2, [(0, 0, 0), (1, 0, 1), (0, 1, 1)])
+    one = make_graph(2, 1, [(0, 0, 1)])
+
+    def case(graph, relations, heads):
+        return graph, random_tokens(random, graph), relations, heads
+
     return {
-        "empty relation": (make_graph(10, 4, plain.train), tokens, [3, 7], [[0, 1], [2, 3]]),
-        "isolated head": (make_graph(11, 3, plain.train), random_tokens(random, 11), [0, 3], [[10, 10], [10, 0]]),
-        "self loops": (loops, random_tokens(random, 3), [0, 2], [[0, 1], [0, 2]]),
-        "only a self loop": (make_graph(1, 1, [(0, 0, 0)]), random_tokens(random, 1), [0, 1], [[0, 0], [0, 0]]),
-        "one fact": (one, two, [0, 1], [[0, 1], [0, 1]]),
-        "one fact, no tokens": (one, no_tokens(2), [0, 1], [[0, 1], [0, 1]]),
-        "no tokens": (plain, no_tokens(10), [0, 3], [[0, 1], [2, 3]]),
-        "no facts": (make_graph(3, 1, []), random_tokens(random, 3), [0, 1], [[0, 1], [2, 0]]),
-        "the same relation twice": (plain, tokens, [1, 1], [[0, 0], [0, 0]]),
+        "empty relation": case(make_graph(10, 4, plain.train), [3, 7], [[0, 1], [2, 3]]),
+        "isolated head": case(make_graph(11, 3, plain.train), [0, 3], [[10, 10], [10, 0]]),
+        "self loops": case(make_graph(3, 2, [(0, 0, 0), (1, 0, 1), (0, 1, 1)]), [0, 2], [[0, 1], [0, 2]]),
+        "only a self loop": case(make_graph(1, 1, [(0, 0, 0)]), [0, 1], [[0, 0], [0, 0]]),
+        "one fact": case(one, [0, 1], [[0, 1], [0, 1]]),
+        "one fact, no tokens": (one, no_tokens(one), [0, 1], [[0, 1], [0, 1]]),
+        "no tokens": (plain, no_tokens(plain), [0, 3], [[0, 1], [2, 3]]),
+        "no facts": case(make_graph(3, 1, []), [0, 1], [[0, 1], [2, 0]]),
+        "the same relation twice": case(plain, [1, 1], [[0, 0], [0, 0]]),
     }
 
 

@@ -1,6 +1,7 @@
 """What the scores must not depend on: ids, names, order, other components. Random graphs of 2 to 60 entities, 100 each."""
 
 import contextlib
+import dataclasses
 
 import chex
 import jax
@@ -45,7 +46,7 @@ def with_inverses(names, num_relations):
 def test_scores_move_with_the_ids_of_entities(small_model, drawn):
     """S1."""
     random, graph = drawn
-    tokens, (relations, heads) = random_tokens(random, graph.num_entities), random_queries(random, graph)
+    tokens, (relations, heads) = random_tokens(random, graph), random_queries(random, graph)
     entities = random.permutation(graph.num_entities).astype(np.int32)
     other, other_tokens = renumbered(graph, entities=entities), renumbered_tokens(tokens, entities)
     first = small_model.inputs(graph, tokens, relations, heads)
@@ -58,7 +59,7 @@ def test_scores_move_with_the_ids_of_entities(small_model, drawn):
 def test_scores_do_not_depend_on_the_ids_of_relations(small_model, drawn):
     """S2: inverses move along."""
     random, graph = drawn
-    tokens, (relations, heads) = random_tokens(random, graph.num_entities), random_queries(random, graph)
+    tokens, (relations, heads) = random_tokens(random, graph), random_queries(random, graph)
     names = random.permutation(len(graph.relations))
     first = small_model.inputs(graph, tokens, relations, heads)
     moved = with_inverses(names, graph.num_relations)[relations]
@@ -70,7 +71,7 @@ def test_scores_do_not_depend_on_the_ids_of_relations(small_model, drawn):
 def test_scores_do_not_depend_on_which_direction_of_a_relation_has_the_name(small_model, drawn):
     """S2: "capital of" and "has capital" are one relation, written down in one direction or the other."""
     random, graph = drawn
-    tokens, (relations, heads) = random_tokens(random, graph.num_entities), random_queries(random, graph)
+    tokens, (relations, heads) = random_tokens(random, graph), random_queries(random, graph)
     turned = random.random(len(graph.relations)) < 0.5
     train = np.where(turned[graph.train[:, 1], None], graph.train[:, ::-1], graph.train)
     other = make_graph(graph.num_entities, len(graph.relations), train)
@@ -84,7 +85,7 @@ def test_scores_do_not_depend_on_which_direction_of_a_relation_has_the_name(smal
 def test_scores_do_not_depend_on_the_order_of_facts(small_model, drawn):
     """S3."""
     random, graph = drawn
-    tokens, (relations, heads) = random_tokens(random, graph.num_entities), random_queries(random, graph)
+    tokens, (relations, heads) = random_tokens(random, graph), random_queries(random, graph)
     other = renumbered(graph, facts=random.permutation(len(graph.train)))
     first = small_model.inputs(graph, tokens, relations, heads)
     small_model.assert_same_scores(first, small_model.inputs(other, tokens, relations, heads))
@@ -97,13 +98,15 @@ def test_scores_do_not_depend_on_a_disconnected_component_with_its_own_relations
 ):
     """S4: what happens elsewhere, over other relations, changes nothing.
 
-    The model has one global term: how rare and how common tokens are in the graph (`directions`). It is gone where the
-    component has no tokens, or where content is worth nothing.
+    The model has two global terms: what texts and images of the graph have in common (`directions`), and how often facts and
+    mentions join the same entities. They are gone where the component has no tokens, or where content is worth nothing and its
+    texts name nobody.
     """
     random, graph = drawn
-    tokens, (relations, heads) = random_tokens(random, graph.num_entities), random_queries(random, graph)
-    both = joined(graph, random_graph(random, extra_entities, extra_names, 8))
-    extra = random_tokens(random, extra_entities)
+    tokens, (relations, heads) = random_tokens(random, graph), random_queries(random, graph)
+    component = random_graph(random, extra_entities, extra_names, 8)
+    both, extra = joined(graph, component), random_tokens(random, component)
+    extra = dataclasses.replace(extra, mentions=extra.mentions[:0])
     if not described:
         extra = extra.without("text").without("image")
     both_tokens = joined_tokens(tokens, extra)
@@ -119,7 +122,7 @@ def test_a_renamed_copy_of_a_graph_gets_the_same_ranks(small_model):
     """S5, end to end: all entities and relations have new names and numbers, the lines another order; prompts are cut."""
     random = np.random.default_rng(0)
     graph = random_graph(random, 120, 6, 250)
-    tokens = random_tokens(random, graph.num_entities)
+    tokens = random_tokens(random, graph)
     # Where two entities are alike in structure but not in tokens, the choice of examples may depend on the order.
     assert len(set(structural_colors(graph)[0].tolist())) == graph.num_entities, "no two entities are alike in this graph"
     entities, names = random.permutation(graph.num_entities), random.permutation(len(graph.relations))
@@ -152,7 +155,7 @@ def test_no_parameter_belongs_to_an_entity_or_a_relation(small_model):
     random = np.random.default_rng(0)
     for num_entities, names in ((3, 1), (17, 4), (60, 9)):
         graph = random_graph(random, num_entities, names, 5)
-        tokens = random_tokens(random, num_entities)
+        tokens = random_tokens(random, graph)
         inputs = small_model.inputs(graph, tokens, *random_queries(random, graph), num_entities=0, num_edges=0, num_relations=0)
         arguments = inputs.graph, inputs.edge_mask, small_model.codebooks, inputs.prompts, inputs.heads
         shapes = jax.eval_shape(small_model.model.init, jax.random.key(0), *arguments)

@@ -119,7 +119,7 @@ def test_a_data_set_is_opened_with_its_tokens(folder, tmp_path, console, monkeyp
     tokenizer = open_image_tokenizer(str(tmp_path / "out" / "image_codebook.npz"), ["graph"])
     assert isinstance(tokenizer, PatchTokenizer)
     tokenizers = Tokenizers(TextTokenizer.load(), tokenizer)
-    monkeypatch.setattr("tofu_jax.tokens.tokenizers.tokenize_entities", None)  # what comes now comes from the file
+    monkeypatch.setattr(Tokenizers, "tokenize", None)  # what comes now comes from the file
     tokens = tokenizers(opened)
     monkeypatch.undo()
     for field in dataclasses.fields(tokens):
@@ -147,7 +147,7 @@ def test_unfinished_work_of_another_graph_is_refused(folder, tmp_path, console, 
         tokenize_data_set(graph, output, FIT, console)
     assert not output.exists()
     changed = dataclasses.replace(graph, texts=("new text", *graph.texts[1:]))
-    with pytest.raises(DataError, match=r"out\.partial: holds unfinished work with other settings:\n  entities, texts and"):
+    with pytest.raises(DataError, match=r"out\.partial: holds unfinished work with other settings:\n  names, texts and"):
         tokenize_data_set(changed, output, FIT, console)
     tokenize_data_set(graph, output, FIT, console)
     assert output.exists()

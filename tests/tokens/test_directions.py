@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tofu_jax.tokens.directions import directions
+from tofu_jax.tokens.directions import token_means, whitened
 
 
 def at_length_one(vectors):
@@ -16,7 +16,7 @@ def test_directions_are_rare_tokens_centred_and_whitened():
     vectors, ids = random.standard_normal((30, 6)), random.integers(0, 30, (50, 4))
     mask = random.random((50, 4)) < 0.7
     mask[:5] = False
-    found = directions(vectors, ids, mask)
+    found = whitened(token_means(vectors, ids, mask))
 
     there = mask.any(axis=1)
     times = np.bincount(ids[mask], minlength=30)
@@ -40,6 +40,6 @@ def test_few_tokens_or_none_have_no_direction(num_entities, shown):
     mask = np.zeros((num_entities, 2), bool)
     mask[:shown] = True
     vectors = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
-    found = directions(vectors, np.ones(mask.shape, np.int32), mask)
+    found = whitened(token_means(vectors, np.ones(mask.shape, np.int32), mask))
     assert found.shape == (num_entities, 4) and found.dtype == np.float32
     assert not found.any()

@@ -8,7 +8,7 @@ from PIL import Image
 from tofu_jax.errors import CheckpointError, DataError
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.emu3 import Emu3Tokenizer
-from tofu_jax.tokens.entity_tokens import EntityTokens
+from tofu_jax.tokens.graph_tokens import GraphTokens
 from tofu_jax.tokens.image import PatchTokenizer
 from tofu_jax.tokens.precomputed import MissingImageTokens, PrecomputedTokens
 from tofu_jax.tokens.text import TextTokenizer
@@ -44,7 +44,8 @@ def store(graph, text):
 
     def write(codebook):
         ids, mask = np.random.default_rng(0).integers(1, 4, (2, 3, 8), np.int32), np.ones((3, 8), bool)
-        tokens = EntityTokens(ids[0], mask, ids[1], mask)
+        none = GraphTokens.none(graph, text.codebook.vectors.shape[1])
+        tokens = dataclasses.replace(none, text_ids=ids[0], text_mask=mask, image_ids=ids[1], image_mask=mask)
         if codebook is NO_IMAGES:
             tokens = tokens.without("image")
         write_tokens(graph.token_file, tokens, graph, {"text": text.codebook, "image": codebook})
@@ -80,7 +81,7 @@ def test_an_unfit_file_is_not_used_and_one_line_says_why(graph, text, store, cap
     store(PATCHES)
     changed = dataclasses.replace(graph, texts=("new", "texts", "here"))
     assert_same(tokenizers(changed), tokenizers(dataclasses.replace(changed, token_file=None)))
-    assert "entity 'e0' is not in it, or has another text or other images there" in caplog.text
+    assert "entity 'e0' is not in it, or has another name, text or other images there" in caplog.text
     assert dataclasses.replace(tokenizers, num_text_tokens=5)(graph).text_ids.shape == (3, 5)
     assert "it has 8 text tokens per entity, wanted are 5" in caplog.text
     # Nothing can be made in the place of these tokens.

@@ -19,7 +19,7 @@ CONFIG = BatchConfig(relations=3, heads=2, examples=2, relation_masking=0.8, mod
 
 
 def prepare(graph):
-    return PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph.num_entities), CODEBOOKS)
+    return PreparedGraph.create(graph, random_tokens(np.random.default_rng(0), graph), CODEBOOKS)
 
 
 def two_graphs():
@@ -98,7 +98,8 @@ def test_queries_are_facts_that_the_message_graph_does_not_show(graphs, mixture,
     batch = mixture.batch(step)
     prepared = graphs[batch.graph]
     relations = prepared.graph.num_relations
-    visible = set(map(tuple, edges_of(prepared)[batch.edge_mask].tolist()))
+    edges = edges_of(prepared)[batch.edge_mask]
+    visible = set(map(tuple, edges[edges[:, 1] < relations].tolist()))
     everything = set(map(tuple, np.stack(prepared.graph.edges, axis=1).tolist()))
     for row, relation in enumerate(batch.prompts.relation.tolist()):
         for head, answer in zip(batch.heads[row].tolist(), batch.answers[row].tolist(), strict=True):
@@ -121,12 +122,21 @@ def test_whole_relations_are_masked_but_never_the_ones_asked_for(graphs, mixture
         for edge in ((head, relation, answer), (answer, (relation + names) % (2 * names), head))
     }
     real = np.arange(len(batch.edge_mask)) < len(prepared.padded.edge_position)
-    hidden = [tuple(edge) for edge in edges_of(prepared)[real & ~batch.edge_mask].tolist()]
+    hidden = [tuple(edge) for edge in edges_of(prepared)[real & ~batch.edge_mask].tolist() if edge[1] < 2 * names]
     masked = {relation % names for _, relation, _ in set(hidden) - asked}
     assert not masked & {relation % names for relation in batch.prompts.relation.tolist()}
     for relation in masked:  # both directions and every fact of it
         count = (prepared.graph.train[:, 1] == relation).sum()
         assert sum(edge[1] % names == relation for edge in hidden) == 2 * count
+
+
+def test_mentions_are_seen_or_hidden_all_at_once_and_never_without_texts(graphs, mixture):
+    shares = set()
+    for batch in map(mixture.batch, range(60)):
+        prepared = graphs[batch.graph]
+        mentions = (edges_of(prepared)[:, 1] >= prepared.graph.num_relations) & prepared.padded.edge_mask()
+        shares.add((bool(batch.modalities[0]), batch.edge_mask[mentions].mean()))
+    assert shares == {(True, 1.0), (True, 0.0), (False, 0.0)}
 
 
 def test_masking_is_on_and_can_be_turned_off(graphs, mixture):

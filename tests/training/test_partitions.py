@@ -27,7 +27,7 @@ def small_graph():
     # One hub, and entities without any fact.
     facts = [(0 if i % 4 == 0 else random.integers(29), i % 3, random.integers(29)) for i in range(90)]
     graph = make_graph(33, 3, facts)
-    return PreparedGraph.create(graph, random_tokens(random, graph.num_entities), CODEBOOKS)
+    return PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
 
 
 def train(graph, blocks, steps):

@@ -52,7 +52,7 @@ class Training:
     def __init__(self, num_devices, parts=1):
         random = np.random.default_rng(2)
         graph = twin_relations(random)
-        self.graph = PreparedGraph.create(graph, random_tokens(random, graph.num_entities), CODEBOOKS)
+        self.graph = PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
         self.codebooks = device_codebooks(CODEBOOKS)
         # Not Adam, which divides a gradient by its size and so blows the float noise up where a gradient should be zero.
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, momentum=0.9))

@@ -41,7 +41,7 @@ def loss_of():
     random = np.random.default_rng(0)
     facts = [(random.integers(20), i % 3, random.integers(20)) for i in range(60)]
     graph = make_graph(20, 3, facts)
-    graph = PreparedGraph.create(graph, random_tokens(random, graph.num_entities), CODEBOOKS)
+    graph = PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
     batch = Mixture([graph], BatchConfig(relations=2, heads=2, examples=2), seed=0).batch(0)
     queries, codebooks = jax.tree.map(jnp.asarray, query_arrays(batch)), device_codebooks(CODEBOOKS)
 

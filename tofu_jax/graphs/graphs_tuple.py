@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import jraph
 import numpy as np
-import scipy.sparse
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.graphs.relation_types import NUM_MENTION_TYPES, directed_links, kinds, overlap, relation_graph
 from tofu_jax.ops.edges import Edges, edge_rows, order_by_receiver, order_by_sender
 from tofu_jax.shapes import Array
-from tofu_jax.tokens.directions import directions
-from tofu_jax.tokens.entity_tokens import EntityTokens
+from tofu_jax.tokens.directions import token_means, whitened
+from tofu_jax.tokens.graph_tokens import GraphTokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,42 +24,49 @@ class PaddedGraph:
     Attributes:
       graph: jraph.GraphsTuple of two graphs, the second of which is padding.
         nodes: {"text_ids", "image_ids"} int32 [N, T], [N, V] and {"text_mask", "image_mask"} bool of the same shapes; an id
-          is a position in the graph's vocabulary. {"text_direction", "image_direction"}: [N, c], see `tokens.directions`.
-        edges: {"relation", "by_sender"}: int32 [E], see `ops.edges.Edges`.
+          is a position in the graph's vocabulary. {"text_direction", "image_direction"}:
+          [N, c], see `tokens.directions`.
+        edges: {"relation", "by_sender"}: int32 [E], see `ops.edges.Edges`; facts and mentions, see `relation_types`.
         senders, receivers: int32 [E]; padding edges join padding entities.
         globals, entry 0 (entry 1 belongs to the padding graph and is 0): {"text_vocabulary", "image_vocabulary"}: int32
           [2, vocabulary], the rows of the codebooks that occur in the graph; {"relation_graph"}: uint8 [2, 4, R, R], 1 at
-          [0, m, i, j] where meta relation m (shared head, shared tail, head–tail, tail–head) leads from type j to type i.
+          [0, m, i, j] where meta relation m (shared head, shared tail, head–tail, tail–head) leads from type j to type i;
+          {"relation_overlap"}: float16 [2, R, R] and {"relation_kind"}: uint8 [2, R], see
+          `relation_types`.
         globals of the whole: {"sender_rows", "relation_rows", "receiver_rows"}, see `ops.edges.Edges`.
       num_entities: real N; the rest is padding.
       num_relations: real R, inverses included; the rest is padding.
-      edge_position: int32 [2·F] where edge i of `KnowledgeGraph.edges` stands in the padded graph.
+      edge_position: int32 [2·(F + X)] where each of `relation_types.directed_links` stands in the padded graph.
+      mentions: whether mentions carry messages.
     """
 
     graph: jraph.GraphsTuple
     num_entities: int
     num_relations: int
     edge_position: Array
+    mentions: bool = True
 
     @property
     def entity_mask(self) -> Array:
         """bool [N], False in padding."""
         return np.arange(len(self.graph.nodes["text_ids"])) < self.num_entities
 
-    def edge_mask(self, removed_facts: Array | None = None) -> Array:
+    def edge_mask(self, removed: Array | None = None, mentions: bool = True) -> Array:
         """Which edges carry messages.
 
         Args:
-          removed_facts: int [n] rows of `KnowledgeGraph.train` to leave out, with their inverses.
+          removed: int [n] links to leave out, with their inverses: rows of `KnowledgeGraph.train`, or F + rows of mentions.
+          mentions: whether mentions do, where they do in this graph.
 
         Returns:
           bool [E], False in padding and on the removed edges.
         """
         mask = np.arange(len(self.graph.senders)) < len(self.edge_position)
-        if removed_facts is not None:
-            num_facts = len(self.edge_position) // 2
-            mask[self.edge_position[removed_facts]] = False
-            mask[self.edge_position[np.asarray(removed_facts) + num_facts]] = False
+        if not (mentions and self.mentions):
+            mask &= self.graph.edges["relation"] < self.num_relations
+        if removed is not None:
+            mask[self.edge_position[removed]] = False
+            mask[self.edge_position[np.asarray(removed) + len(self.edge_position) // 2]] = False
         return mask
 
 
@@ -77,7 +84,7 @@ def bucket_size(size: int) -> int:
 
 def pad_graph(
     graph: KnowledgeGraph,
-    tokens: EntityTokens,
+    tokens: GraphTokens,
     vectors: Mapping[str, Array],
     num_entities: int = 0,
     num_edges: int = 0,
@@ -97,21 +104,21 @@ def pad_graph(
     Returns:
       The padded graph (numpy arrays).
     """
-    senders, relations, receivers = graph.edges
+    senders, relations, receivers = directed_links(graph, tokens.mentions)
     order = order_by_receiver(senders, relations, receivers)
     edge_position = np.empty(len(order), np.int32)
     edge_position[order] = np.arange(len(order), dtype=np.int32)
-    padded_relations = bucket_size(max(graph.num_relations, num_relations))
+    padded_relations = bucket_size(max(graph.num_relations + NUM_MENTION_TYPES, num_relations))
     text_vocabulary, text_ids = _vocabulary(tokens.text_ids, tokens.text_mask, num_text_codes)
     image_vocabulary, image_ids = _vocabulary(tokens.image_ids, tokens.image_mask, num_image_codes)
     single = jraph.GraphsTuple(
         nodes={
             "text_ids": text_ids,
             "text_mask": tokens.text_mask,
-            "text_direction": directions(vectors["text"], *tokens.of("text")),
+            "text_direction": whitened(tokens.text_vectors.astype(vectors["text"].dtype)),
             "image_ids": image_ids,
             "image_mask": tokens.image_mask,
-            "image_direction": directions(vectors["image"], *tokens.of("image")),
+            "image_direction": whitened(token_means(vectors["image"], *tokens.of("image"))),
         },
         edges={"relation": relations[order]},
         senders=senders[order],
@@ -120,6 +127,8 @@ def pad_graph(
             "text_vocabulary": text_vocabulary[None],
             "image_vocabulary": image_vocabulary[None],
             "relation_graph": relation_graph(graph, padded_relations)[None],
+            "relation_overlap": overlap(senders, relations, receivers, padded_relations)[None],
+            "relation_kind": kinds(graph.num_relations, padded_relations)[None],
         },
         n_node=np.array([graph.num_entities], np.int32),
         n_edge=np.array([len(order)], np.int32),
@@ -139,7 +148,7 @@ def pad_graph(
     return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
 
 
-def shared_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[EntityTokens]) -> list[dict[str, int]]:
+def shared_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[GraphTokens]) -> list[dict[str, int]]:
     """Least sizes for `pad_graph` that put graphs of about one size into one bucket: one compiled program for all of them.
 
     A graph joins the largest one that has at most twice its edges and, up to a factor of two, its entities.
@@ -165,12 +174,12 @@ def shared_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[EntityTokens
     return sizes
 
 
-def _common_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[EntityTokens]) -> dict[str, int]:
+def _common_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[GraphTokens]) -> dict[str, int]:
     """Sizes with room for each of the graphs."""
     return {
         "num_entities": max(graph.num_entities + 1 for graph in graphs),
-        "num_edges": max(2 * len(graph.train) for graph in graphs),
-        "num_relations": max(graph.num_relations for graph in graphs),
+        "num_edges": max(2 * (len(g.train) + len(t.mentions)) for g, t in zip(graphs, tokens, strict=True)),
+        "num_relations": max(graph.num_relations for graph in graphs) + NUM_MENTION_TYPES,
         "num_text_codes": max(len(np.unique(t.text_ids[t.text_mask])) for t in tokens),
         "num_image_codes": max(len(np.unique(t.image_ids[t.image_mask])) for t in tokens),
     }
@@ -183,22 +192,3 @@ def _vocabulary(ids: Array, mask: Array, least: int) -> tuple[Array, Array]:
     vocabulary[: len(used)] = used
     positions = np.searchsorted(used, ids).astype(np.int32)
     return vocabulary, np.where(mask, positions, 0)
-
-
-def relation_graph(graph: KnowledgeGraph, padded_relations: int) -> Array:
-    """Which relation types meet at an entity, and how (the four meta relations of ULTRA, Galkin et al. 2024).
-
-    Args:
-      graph: its training facts are used, nothing else.
-      padded_relations: R after padding.
-
-    Returns:
-      uint8 [4, R, R], see `PaddedGraph`.
-    """
-    senders, relations, receivers = graph.edges
-    shape = (padded_relations, graph.num_entities)
-    ones = np.ones(len(relations), np.float32)
-    heads = scipy.sparse.csr_array((ones, (relations, senders)), shape=shape)
-    tails = scipy.sparse.csr_array((ones, (relations, receivers)), shape=shape)
-    pairs = (heads @ heads.T, tails @ tails.T, heads @ tails.T, tails @ heads.T)
-    return np.stack([pair.toarray() > 0 for pair in pairs]).astype(np.uint8)

@@ -13,7 +13,7 @@ from tofu_jax.graphs.known_answers import KnownAnswers
 from tofu_jax.graphs.prompt_cache import prompt_index
 from tofu_jax.graphs.prompts import PromptIndex
 from tofu_jax.tokens.codebook import Codebook
-from tofu_jax.tokens.entity_tokens import EntityTokens
+from tofu_jax.tokens.graph_tokens import GraphTokens
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class PreparedGraph:
 
     @classmethod
     def create(
-        cls, graph: KnowledgeGraph, tokens: EntityTokens, codebooks: Mapping[str, Codebook], **least_sizes: int
+        cls, graph: KnowledgeGraph, tokens: GraphTokens, codebooks: Mapping[str, Codebook], **least_sizes: int
     ) -> "PreparedGraph":
         """Prepares a graph with the tokens of its entities; `least_sizes` as in `graphs_tuple.pad_graph`."""
         padded = _pad(graph, tokens, codebooks, **least_sizes)
@@ -51,20 +51,24 @@ class PreparedGraph:
             codebooks=codebooks,
         )
 
-    def with_tokens(self, tokens: EntityTokens) -> "PreparedGraph":
+    def with_tokens(self, tokens: GraphTokens) -> "PreparedGraph":
         """The same graph with other tokens (a modality left out, or shuffled); prompt graphs are shared."""
         padded = _pad(self.graph, tokens, self.codebooks)
         return dataclasses.replace(self, padded=padded, arrays=jax.tree.map(jnp.asarray, padded.graph))
 
     def without(self, modality: str) -> "PreparedGraph":
-        """The same graph with "text" or "image" masked throughout, in arrays of the same sizes: nothing is compiled again."""
+        """The same graph with "text" or "image" masked throughout, in arrays of the same sizes: nothing is compiled again.
+
+        Without texts there are no mentions either.
+        """
 
         def masked(graph: jraph.GraphsTuple) -> jraph.GraphsTuple:
             return graph._replace(nodes={**graph.nodes, f"{modality}_mask": graph.nodes[f"{modality}_mask"] & False})
 
-        padded = dataclasses.replace(self.padded, graph=masked(self.padded.graph))
+        mentions = self.padded.mentions and modality != "text"
+        padded = dataclasses.replace(self.padded, graph=masked(self.padded.graph), mentions=mentions)
         return dataclasses.replace(self, padded=padded, arrays=masked(self.arrays))
 
 
-def _pad(graph: KnowledgeGraph, tokens: EntityTokens, codebooks: Mapping[str, Codebook], **least_sizes: int) -> PaddedGraph:
+def _pad(graph: KnowledgeGraph, tokens: GraphTokens, codebooks: Mapping[str, Codebook], **least_sizes: int) -> PaddedGraph:
     return pad_graph(graph, tokens, {name: codebook.centred for name, codebook in codebooks.items()}, **least_sizes)

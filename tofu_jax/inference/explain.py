@@ -15,6 +15,9 @@ from tofu_jax.inference.scorer import ModelScorer
 from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.shapes import Array
 
+# Stands for the relation where a path follows a text.
+MENTION = Name("", "text names")
+
 
 class GraphExplainer:
     """Explains predictions on one graph; made by `Pretrained.explain`."""
@@ -37,8 +40,8 @@ class GraphExplainer:
         padded = self.scorer.graph.padded
         edges = (padded.graph.senders, padded.graph.receivers, padded.edge_mask(hidden))
         paths = strongest_paths(found.edges, *edges, h, t, k) if found.reached else []
-        fact_of_edge = np.empty(len(padded.edge_position), np.int64)
-        fact_of_edge[padded.edge_position] = np.arange(len(fact_of_edge)) % len(seen)
+        link_of_edge = np.empty(len(padded.edge_position), np.int64)
+        link_of_edge[padded.edge_position] = np.arange(len(link_of_edge)) % (len(link_of_edge) // 2)
         rivals = self._rivals(h, r, t)
         return Explanation(
             graph=self.graph.name,
@@ -57,7 +60,7 @@ class GraphExplainer:
                 ExplainedPath(
                     self._steps(path),
                     self._standing(
-                        "", self.scorer, (h, r, t), np.concatenate([hidden, fact_of_edge[list(path.edges)]]), rivals
+                        "", self.scorer, (h, r, t), np.concatenate([hidden, link_of_edge[list(path.edges)]]), rivals
                     ),
                 )
                 for path in paths
@@ -95,11 +98,9 @@ class GraphExplainer:
         fact = (head, relation, tail)
         return tuple(self._standing(name, scorer, fact, hidden, rivals) for name, scorer in scorers.items())
 
-    def _standing(
-        self, name: str, scorer: ModelScorer, fact: tuple[int, int, int], removed_facts: Array, rivals: Array
-    ) -> Standing:
+    def _standing(self, name: str, scorer: ModelScorer, fact: tuple[int, int, int], removed: Array, rivals: Array) -> Standing:
         head, relation, tail = fact
-        scores = scorer.score_without(head, relation, removed_facts).astype(np.float64)
+        scores = scorer.score_without(head, relation, removed).astype(np.float64)
         if not np.isfinite(scores).all():
             raise ScoreError(f"{self.graph.name}: the model gave scores that are not finite; look for such in the checkpoint.")
         competing = rivals.copy()
@@ -108,12 +109,16 @@ class GraphExplainer:
         return Standing(name, float(score), 1 + int((scores[rivals] > scores[tail]).sum()))
 
     def _steps(self, path: Path) -> tuple[Step, ...]:
-        """The facts of a path, in its order."""
+        """The facts and mentions of a path, in its order."""
         graph, count = self.scorer.graph.padded.graph, len(self.graph.relations)
         steps = []
         for edge, weight in zip(path.edges, path.weights, strict=True):
             relation = int(graph.edges["relation"][edge])
-            name = Name(self.graph.relations[relation % count], self.graph.relation_labels[relation % count])
+            if relation < 2 * count:
+                name = Name(self.graph.relations[relation % count], self.graph.relation_labels[relation % count])
+                forward = relation < count
+            else:
+                name, forward = MENTION, relation == 2 * count
             ends = (self._entity(int(end[edge])) for end in (graph.senders, graph.receivers))
-            steps.append(Step(*ends, name, relation < count, weight))
+            steps.append(Step(*ends, name, forward, weight))
         return tuple(steps)

@@ -29,12 +29,12 @@ class Name(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A fact as a path takes it.
+    """A fact as a path takes it, or a mention.
 
     Attributes:
       sender, receiver: entities, in the order of the path.
-      relation: between them.
-      forward: whether the fact reads (sender, relation, receiver); else (receiver, relation, sender).
+      relation: between them; of a mention "text names", without an id.
+      forward: whether it reads (sender, relation, receiver); else (receiver, relation, sender).
       weight: ∂score/∂weight of the message, at the layer where the path takes it.
     """
 

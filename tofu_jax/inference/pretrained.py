@@ -28,7 +28,7 @@ from tofu_jax.inference.sources import find_model
 from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.model.tofu import Tofu
 from tofu_jax.tokens.codebook import Codebook
-from tofu_jax.tokens.entity_tokens import EntityTokens
+from tofu_jax.tokens.graph_tokens import GraphTokens
 from tofu_jax.tokens.image import ImageTokenizer
 from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.tokens.tokenizers import Tokenizers, image_tokenizer_of
@@ -75,7 +75,7 @@ class Pretrained:
         tokens = {**self.meta["tokens"], "examples": number}
         return dataclasses.replace(self, num_examples=number, meta={**self.meta, "tokens": tokens})
 
-    def prepare(self, graph: KnowledgeGraph, modalities: tuple[str, ...] = MODALITIES) -> tuple[PreparedGraph, EntityTokens]:
+    def prepare(self, graph: KnowledgeGraph, modalities: tuple[str, ...] = MODALITIES) -> tuple[PreparedGraph, GraphTokens]:
         """Tokenises a graph and lays it out.
 
         Args:

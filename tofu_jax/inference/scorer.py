@@ -113,21 +113,21 @@ class ModelScorer:
             self._without[modality] = ModelScorer(self.model, self.params, self._codebooks, graph, self._num_examples)
         return self._without[modality]
 
-    def arguments(self, head: int, relation: int, removed_facts: Array | None = None) -> tuple:
+    def arguments(self, head: int, relation: int, removed: Array | None = None) -> tuple:
         """What `Tofu.score` takes for one query.
 
         Args:
           head, relation: of the query, inverses included.
-          removed_facts: int [n] rows of the graph's `train` that send no messages; None for none.
+          removed: int [n] links that send no messages, see `PaddedGraph.edge_mask`; None for none.
         """
-        mask = jnp.asarray(self.graph.padded.edge_mask(removed_facts))
+        mask = jnp.asarray(self.graph.padded.edge_mask(removed))
         relations = np.array([relation], np.int32)
         encoded = jnp.stack(self._encoded(relations), axis=1)
         return self.graph.arrays, mask, self._entities, encoded, relations, np.array([[head]], np.int32)
 
-    def score_without(self, head: int, relation: int, removed_facts: Array | None) -> Array:
+    def score_without(self, head: int, relation: int, removed: Array | None) -> Array:
         """Scores float32 [N] of one query, asked with `arguments`."""
-        found = _score(self.model, self.params, *self.arguments(head, relation, removed_facts))
+        found = _score(self.model, self.params, *self.arguments(head, relation, removed))
         return np.asarray(found)[0, 0, : self.graph.graph.num_entities]
 
     def _encoded(self, relations: Array) -> list[jax.Array]:

@@ -7,7 +7,7 @@ from tofu_jax.graphs.graphs_tuple import pad_graph
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.graphs.prompts import PromptIndex
 from tofu_jax.model.prompt_encoder import PromptArrays
-from tofu_jax.tokens.entity_tokens import EntityTokens
+from tofu_jax.tokens.graph_tokens import GraphTokens
 
 
 def smallest_inputs(codebooks):
@@ -15,8 +15,7 @@ def smallest_inputs(codebooks):
     fact = np.array([[0, 0, 1]], np.int32)
     none = np.zeros((0, 3), np.int32)
     graph = KnowledgeGraph("smallest", ("a", "b"), ("r",), fact, none, none, ("a", "b"), ("", ""), ((), ()))
-    ids, mask = np.zeros((2, 1), np.int32), np.zeros((2, 1), bool)
-    padded = pad_graph(graph, EntityTokens(ids, mask, ids, mask), codebooks)
+    padded = pad_graph(graph, GraphTokens.none(graph, codebooks["text"].shape[1], 1, 1), codebooks)
     prompts = PromptIndex(graph).prompts(np.array([0]), np.array([[0]]))
     arrays = PromptArrays(**{name: getattr(prompts, name) for name in PromptArrays._fields})
     return padded.graph, jnp.asarray(padded.edge_mask()), codebooks, arrays, np.zeros((1, 1), np.int32)

@@ -6,7 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tofu_jax.graphs.relation_types import NUM_KINDS
 from tofu_jax.model.messages import MessageMixture
+from tofu_jax.model.relation_graph import start_row
 from tofu_jax.model.update import ResidualUpdate
 from tofu_jax.ops.partition import take
 from tofu_jax.ops.reference import swap
@@ -78,28 +80,27 @@ class PromptEncoder(nn.Module):
     partitions: int = 1
 
     @nn.compact
-    def __call__(self, prompts: PromptArrays, entities: jax.Array, num_relations: int) -> jax.Array:
+    def __call__(self, prompts: PromptArrays, entities: jax.Array, kinds: jax.Array) -> jax.Array:
         """Encodes relation types for each query relation.
 
         Args:
           prompts: of Q query relations.
           entities: z, [N, d].
-          num_relations: R after padding.
+          kinds: of the relation types [R], see `graphs.relation_types`.
 
         Returns:
           [R, Q, d]; zero states are never passed through a LayerNorm (their gradient would explode).
         """
         num_queries, num_examples, _ = prompts.nodes.shape
-        graphs = num_queries * num_examples
+        graphs, num_relations = num_queries * num_examples, len(kinds)
         edges = _flatten(prompts, num_relations)
         token = self.param("token", nn.initializers.normal(1.0), (self.num_tokens, self.width))
         gate = self.param("entity_gate", nn.initializers.constant(0.1), (self.width,))
         content = nn.Dense(self.width, name="entity")(entities)
         nodes = (token[prompts.token] + gate * take(content, prompts.nodes, self.partitions)).reshape(-1, self.width)
 
-        is_query = jnp.arange(num_relations) == prompts.relation[:, None]
-        kinds = self.param("relation", nn.initializers.normal(1.0), (2, self.width))  # the query relation, any other
-        relations = jnp.where(is_query[..., None], kinds[0], kinds[1])
+        start = self.param("relation", nn.initializers.normal(1.0), (1 + NUM_KINDS, self.width))
+        relations = start[start_row(kinds[None], prompts.relation[:, None])]
         relations = jnp.repeat(relations, num_examples, axis=0)  # [graphs, R, d]
         query_row = jnp.arange(graphs) * num_relations + jnp.repeat(prompts.relation, num_examples)
 

