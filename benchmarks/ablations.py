@@ -17,7 +17,16 @@ import unittest.mock
 
 import jax
 from absl import flags
-from alternatives import binary_loss, gated_sum, no_prompts, no_relation_graph
+from alternatives import (
+    binary_loss,
+    gated_sum,
+    no_content_match,
+    no_mentions,
+    no_overlap,
+    no_prompts,
+    no_relation_graph,
+    vectors_of_tokens,
+)
 
 from tofu_jax import launching
 from tofu_jax.evaluation.ranking import rank_queries, sample_triples
@@ -55,6 +64,10 @@ VARIATIONS = {
     "relation graph alone": {},
     "a gate for each edge": {},
     "loss: binary cross-entropy": {},
+    "no mentions": {},
+    "no overlap of relations": {},
+    "no content match": {},
+    "texts compared by their tokens": {},
 }
 # Name → what else stands in the place of which function.
 REPLACED = {
@@ -62,6 +75,10 @@ REPLACED = {
     "relation graph alone": ("tofu_jax.model.tofu.PromptEncoder", no_prompts),
     "a gate for each edge": ("tofu_jax.model.graph_encoder.relational_sum", gated_sum),
     "loss: binary cross-entropy": ("tofu_jax.training.step.link_loss", binary_loss),
+    "no mentions": ("tofu_jax.tokens.tokenizers.mentions", no_mentions),
+    "no overlap of relations": ("tofu_jax.graphs.graphs_tuple.overlap", no_overlap),
+    "no content match": ("tofu_jax.model.tofu.ContentMatch", no_content_match),
+    "texts compared by their tokens": ("tofu_jax.tokens.text.TextTokenizer.vectors", vectors_of_tokens),
 }
 GRAPHS = {"fb237_v1": "grail/fb237_v1", "WN18RR_v1": "grail/WN18RR_v1", "nell_v1": "grail/nell_v1", "CoDEx-S": "CoDEx-S"}
 SAMPLE = 200

@@ -1,10 +1,12 @@
-"""What the model does otherwise, for benchmarks/ablations.py alone: an edge gate, one relation encoder, the loss of ULTRA."""
+"""What the model does otherwise, for benchmarks/ablations.py alone: an edge gate, the loss of ULTRA, one part left out."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tofu_jax.ops import reference
+from tofu_jax.tokens.directions import token_means
 
 
 def gated_sum(states, present, scale, swap_scale, bias, edges):
@@ -27,12 +29,32 @@ def gated_sum(states, present, scale, swap_scale, bias, edges):
 
 def no_prompts(width, *_):
     """`model.prompt_encoder.PromptEncoder` that says nothing: relations are known by the relation graph alone."""
-    return lambda prompts, entities, num_relations: jnp.zeros((num_relations, len(prompts.relation), width))
+    return lambda prompts, entities, kinds: jnp.zeros((len(kinds), len(prompts.relation), width))
 
 
 def no_relation_graph(width, _):
     """`model.relation_graph.RelationGraphEncoder` that says nothing: relations are known by their prompts alone."""
-    return lambda relation_graph, query: jnp.zeros((relation_graph.shape[-1], len(query), width))
+    return lambda relation_graph, overlap, kinds, query: jnp.zeros((len(kinds), len(query), width))
+
+
+def no_mentions(labels, texts):
+    """`tokens.mentions.mentions` that finds none."""
+    return np.zeros((0, 2), np.int32)
+
+
+def no_overlap(senders, relations, receivers, padded_relations):
+    """`graphs.relation_types.overlap` that says nothing."""
+    return np.zeros((padded_relations, padded_relations), np.float16)
+
+
+def no_content_match(partitions):
+    """`model.content.ContentMatch` that says nothing."""
+    return lambda directions, r_query, times_answer, query, heads, edges, num_relations: 0.0
+
+
+def vectors_of_tokens(self, texts, work=None):
+    """`tokens.text.TextTokenizer.vectors` without the encoder: means of the vectors of a text's eight tokens."""
+    return token_means(self.codebook.centred, *self(texts, 8, work)).astype(np.float16)
 
 
 def binary_loss(scores, reached, described, answers, candidates, partitions=1):
