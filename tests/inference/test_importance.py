@@ -1,5 +1,6 @@
 """The importance of edges is the gradient that it claims to be: against finite differences of an independent sum."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -20,6 +21,7 @@ MODEL = Tofu(ModelConfig(width=8, layers=3, prompt_layers=1, relation_layers=1, 
 HEAD, RELATION, TAIL = 0, 1, 4
 # 0 and 4 are joined over 1, 2, 3 and directly; 5 hangs on 4; 6 and 7 are elsewhere.
 FACTS = [(0, 0, 1), (1, 1, 4), (0, 2, 2), (2, 0, 3), (4, 1, 3), (0, 2, 4), (4, 2, 5), (6, 1, 7), (1, 2, 2)]
+MENTIONS = np.array([(0, 3), (5, 4)], np.int32)
 STEP = 1e-6
 
 
@@ -47,7 +49,8 @@ def made():
         shapes = parameter_shapes(MODEL, CODEBOOKS)
         params = jax.tree.map(lambda leaf: random.standard_normal(leaf.shape) / 2, shapes)
         graph = make_graph(8, 3, FACTS)
-        prepared = PreparedGraph.create(graph, random_tokens(random, graph), CODEBOOKS)
+        tokens = dataclasses.replace(random_tokens(random, graph), mentions=MENTIONS)
+        prepared = PreparedGraph.create(graph, tokens, CODEBOOKS)
         codebooks = {name: values.astype(np.float64) for name, values in device_codebooks(CODEBOOKS).items()}
         scorer = ModelScorer(MODEL, params, codebooks, prepared, 2)
         yield scorer, scorer.arguments(HEAD, RELATION)
@@ -124,7 +127,7 @@ def test_an_entity_that_no_message_reaches(made):
     scorer, arguments = made
     alone = edge_importance(MODEL, scorer.params, arguments, 6, 8)
     assert found_nothing(alone)
-    removed = scorer.arguments(HEAD, RELATION, np.arange(len(FACTS)))
+    removed = scorer.arguments(HEAD, RELATION, np.arange(len(FACTS) + len(MENTIONS)))
     assert found_nothing(edge_importance(MODEL, scorer.params, removed, TAIL, 8))
 
 
