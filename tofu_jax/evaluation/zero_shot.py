@@ -53,7 +53,7 @@ def evaluate_zero_shot(
       DataError: the split is unknown or empty.
     """
     triples = sample_triples(_facts(graph, split), max_triples, seed)
-    prepared, tokens = pretrained.prepare(graph, modalities)
+    prepared, tokens = pretrained.prepare(graph, modalities, console)
     others: dict[str, Scorer] = {}
     if controls:
         present = [m for m in MODALITIES if getattr(tokens, f"{m}_mask").any()]

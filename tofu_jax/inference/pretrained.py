@@ -27,6 +27,7 @@ from tofu_jax.inference.smallest_graph import smallest_inputs
 from tofu_jax.inference.sources import find_model
 from tofu_jax.model.fusion import MODALITIES
 from tofu_jax.model.tofu import Tofu
+from tofu_jax.tokens.chunks import ChunkedWork
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.graph_tokens import GraphTokens
 from tofu_jax.tokens.image import ImageTokenizer
@@ -75,17 +76,25 @@ class Pretrained:
         tokens = {**self.meta["tokens"], "examples": number}
         return dataclasses.replace(self, num_examples=number, meta={**self.meta, "tokens": tokens})
 
-    def prepare(self, graph: KnowledgeGraph, modalities: tuple[str, ...] = MODALITIES) -> tuple[PreparedGraph, GraphTokens]:
+    def prepare(
+        self,
+        graph: KnowledgeGraph,
+        modalities: tuple[str, ...] = MODALITIES,
+        console: rich.console.Console | None = None,
+    ) -> tuple[PreparedGraph, GraphTokens]:
         """Tokenises a graph and lays it out.
 
         Args:
           graph: to ask about.
           modalities: which of `fusion.MODALITIES` the model may see beside structure.
+          console: for progress; None: standard error, where that is a terminal.
 
         Returns:
           The graph, and its tokens so that parts of them can be taken away or mixed up.
         """
-        tokens = self.tokenizers.restricted_to(modalities)(graph)
+        if console is None and (errors := rich.console.Console(stderr=True)).is_terminal:
+            console = errors
+        tokens = self.tokenizers.restricted_to(modalities)(graph, ChunkedWork(console))
         return PreparedGraph.create(graph, tokens, self.tokenizers.codebooks), tokens
 
     def scorer(self, graph: PreparedGraph) -> ModelScorer:
