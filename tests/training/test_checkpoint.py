@@ -1,6 +1,7 @@
 """Checkpoints: read back bit by bit, and refused with a readable reason when they do not fit or are damaged."""
 
 import contextlib
+import dataclasses
 import gc
 import json
 import runpy
@@ -372,6 +373,7 @@ def test_checkpoints_that_do_not_fit_are_refused(trained, tmp_path, change, mess
 def test_another_text_codebook_is_refused(trained, monkeypatch):
     """The installed codebook has changed since the checkpoint was made."""
     tokenizer = TextTokenizer.load()
-    monkeypatch.setattr(TextTokenizer, "load", classmethod(lambda cls: cls(CODEBOOKS["text"], None, tokenizer.dropped)))
+    changed = dataclasses.replace(tokenizer, codebook=CODEBOOKS["text"])
+    monkeypatch.setattr(TextTokenizer, "load", classmethod(lambda cls: changed))
     with pytest.raises(CheckpointError, match=r"trained with codebook all-MiniLM-L6-v2 .* found random text"):
         load_pretrained(trained)
