@@ -1,4 +1,4 @@
-"""The whole path in less than a minute: 30 steps of a small model on the countries, then zero-shot on the elements.
+"""The whole path in less than a minute: 30 steps of a small model on a few countries, then zero-shot on the elements.
 
     python launch/pretrain.py --config=configs/debug.py --workdir=runs/debug
 
@@ -15,6 +15,8 @@ def get_config() -> ml_collections.ConfigDict:
     """The experiment; all fields: tofu_jax/training/defaults.py."""
     config = default_config()
     config.graphs = ("countries",)
+    config.subgraph_facts = 1_500
+    config.subgraphs = 1
     config.zero_shot = ("elements",)
     config.steps = 30
     config.evaluate_every = 30

@@ -107,8 +107,8 @@ def test_pretraining_leaves_a_whole_run(workdir):
     steps = [line["step"] for line in lines if "loss" in line]
     assert steps == sorted(set(steps))
     assert steps[-1] == 30
-    assert all(np.isfinite(line["loss"]) and line["graph"] == "countries" for line in lines if "loss" in line)
-    assert [line["step"] for line in lines if "valid_mrr/countries" in line] == [30]
+    assert all(np.isfinite(line["loss"]) and line["graph"] == "countries#0" for line in lines if "loss" in line)
+    assert [line["step"] for line in lines if "valid_mrr/countries#0" in line] == [30]
     assert [path.stat().st_size > 0 for path in (workdir / "tensorboard").glob("events.out.tfevents*")] == [True]
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"20", "30", "valid_mrr.json"}
     with Image.open(workdir / "curves.png") as picture:
