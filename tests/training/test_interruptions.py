@@ -125,7 +125,7 @@ def check_same_end(workdir, expected, saved, metrics):
     assert metrics(workdir) == lines
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_kills_at_random_moments(kills, config_file, uninterrupted, saved, metrics, tmp_path, in_new_process):
     """C1: every restart finds a whole step, and no more is lost than the steps of an interval and of the save under way."""
     steps = 30 * kills
