@@ -64,7 +64,7 @@ To put a copy on the hub: `hf upload <owner>/<name> <this folder>`.
 - Scores rank the answers to one query; they are no probabilities and cannot be compared between queries.
 - A prediction is a guess from patterns in the graph and in the training data, including their errors and biases. Check it
   before anybody is affected by it.
-- Texts are read as a few English word pieces, images as a few codes; what is in neither is not seen.
+- Texts are read by a small encoder of English, images as a few codes; what is in neither is not seen.
 - The model says nothing about entities that the graph does not hold, and knows no time: facts are true or absent.
 
 ## Files
@@ -126,7 +126,11 @@ def _inputs(config: Mapping[str, Any]) -> str:
     tokens, codebooks = config["tokens"], config["codebooks"]
     rows = [
         ("structure", f"{tokens['examples']} example facts of the query relation, prompt graphs of {tokens['hops']} hops", ""),
-        ("text", f"{tokens['text']} word pieces of an entity", _codebook(codebooks["text"])),
+        (
+            "text",
+            f"{tokens['text']} word pieces of an entity, a vector of its text, whom it names",
+            _codebook(codebooks["text"]),
+        ),
         ("image", f"{tokens['image']} codes of an entity", _codebook(codebooks["image"])),
     ]
     return markdown_table(("what", "how much", "frozen codebook (SHA-256)"), rows, num_words=3)
