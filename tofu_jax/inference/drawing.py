@@ -54,7 +54,7 @@ def draw(explanation: Explanation, kind: str) -> bytes:
         _write(axes, right + _BOX + 0.15, y, f"{path.weight:+.3f}", size=9)
     if explanation.paths:
         _write(axes, right + _BOX + 0.15, _BOTTOM + rows * _ROW + 0.05, "weight", size=8)
-        note = "Arrows: facts. Thickness: what a message is worth to the score"
+        note = "Arrows: facts, or a text that names. Thickness: what a message is worth to the score"
         _write(axes, _SIDE, 0.25, f"{note}; red: it counts against.", size=8)
     else:
         text = "\n".join(textwrap.wrap(explanation.no_path, int(inner * 11)))
