@@ -16,8 +16,8 @@
 
 All but the first go on with other sub-graphs of the large graphs; the last writes the model. On two cores the five take 72, 70,
 78, 20 and 38 minutes, the first three with other work beside them, and texts are encoded once, in 15 minutes. Expected figures:
-a mean MRR of .551 on fb237_v1 to fb237_v4, .745 on WN18RR_v1 to WN18RR_v4 (valid and test), .406 on DB15K and .382 on MKG-W; all of
-them: docs/evaluation.md.
+a mean MRR of .551 on fb237_v1 to fb237_v4, .745 on WN18RR_v1 to WN18RR_v4 (valid and test), .406 on DB15K and .382 on MKG-W;
+all of them: docs/evaluation.md.
 
 The shipped model saw its first three stages before the model had the message of any neighbour and the content match, and the
 fourth before it had mentions, overlap of relations and vectors of whole texts (docs/ablations.md); each stage began with what
