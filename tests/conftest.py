@@ -19,3 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 # The same examples on every run; no deadline, since the first example of a shape compiles.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items):
+    """Training takes longest: first, so that no worker waits in the end for another that has just begun with it."""
+    items.sort(key=lambda item: "training" not in item.path.parts)

@@ -128,6 +128,7 @@ def test_pretraining_reports_on_the_graph_it_held_out(workdir):
     assert "Training loss and held-out MRR by step" in (report / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_command_again_finds_nothing_to_train(launch, workdir):
     before = lines_of(workdir)
     results = results_of(workdir / "report" / "elements")
@@ -151,7 +152,7 @@ def reports(launch, workdir, tmp_path_factory):
     """{"sample", "inductive"}: results of two evaluations with the run, one after the other in one process."""
     folder = tmp_path_factory.mktemp("zero_shot")
     calls = {
-        "sample": [f"--checkpoint={workdir}", "--graph=elements", "--max_triples=20", "--seed=1"],
+        "sample": [f"--checkpoint={workdir}", "--graph=elements", "--max_triples=20", "--seed=1", "--nocontrols"],
         "inductive": [
             *(f"--checkpoint={workdir / 'checkpoints'}", "--step=20", f"--graph={write(folder / 'toy')}"),
             *("--split=valid+test", "--nocontrols"),

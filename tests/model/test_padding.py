@@ -56,7 +56,7 @@ def assert_same(small_model, first, second, dtype):
             np.testing.assert_allclose(b, a, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("dtype", [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)])
 def test_scores_and_gradients_do_not_depend_on_the_amount_of_padding(small_model, dtype):
     """P1: padding entities, edges, relations, codes, token slots, prompt examples, nodes and edges."""
     for seed in range(5):
@@ -139,7 +139,7 @@ def counted_compilations():
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("num_steps", [60, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_steps", [30, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_no_more_programs_than_buckets(num_steps):
     """P3, and N2 for real training steps: their gradients are finite, and those of the first one are not zero."""
     prepared = list(four_graphs_in_two_buckets())

@@ -51,6 +51,7 @@ def test_stops_at_the_first_loss_that_is_not_finite(config, console, metrics, tm
     assert pretrained.meta["graphs"][0]["name"] == "toy"
 
 
+@pytest.mark.slow
 def test_command_line_says_so_and_exits_with_1(config_file, metrics, tmp_path, in_new_process):
     done = in_new_process(LAUNCH, f"--config={config_file}", f"--workdir={tmp_path}")
     assert done.returncode == 1

@@ -58,7 +58,9 @@ def loss_of():
     return loss_of
 
 
-@pytest.mark.parametrize(("times", "operators"), [(2, OPERATORS), (3, ("rotation", "product"))])
+@pytest.mark.parametrize(
+    ("times", "operators"), [(2, OPERATORS), pytest.param(3, ("rotation", "product"), marks=pytest.mark.slow)]
+)
 def test_a_widened_model_scores_as_before(loss_of, times, operators):
     narrow = dataclasses.replace(NARROW, operators=operators)
     wide = wider(narrow, times)
