@@ -125,7 +125,7 @@ def check_same_end(workdir, expected, saved, metrics):
     assert metrics(workdir) == lines
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(60, marks=pytest.mark.slow)])
 def test_kills_at_random_moments(kills, config_file, uninterrupted, saved, metrics, tmp_path, in_new_process):
     """C1: every restart finds a whole step, and no more is lost than the steps of an interval and of the save under way."""
     steps = 30 * kills
@@ -171,6 +171,7 @@ def test_sigterm_while_evaluating_gives_the_evaluation_up(
     check_same_end(tmp_path, uninterrupted(), saved, metrics)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_leaves_what_was_saved(
     config, config_file, console, uninterrupted, saved, metrics, tmp_path, in_new_process
 ):
