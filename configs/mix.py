@@ -3,7 +3,7 @@
     python launch/pretrain.py --config=configs/mix.py
 
 Two graphs made from installed packages (countries with flags, emoji with glyphs); the graph of chemical elements is never
-trained on and serves as the zero-shot target. About three minutes on two cores, and one for encoding texts the first time;
+trained on and serves as the zero-shot target. About three minutes on two cores, longer the first time, when texts are encoded;
 zero-shot MRR .40 on the elements (structure only .41, degree prior .27).
 """
 

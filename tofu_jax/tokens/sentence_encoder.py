@@ -29,6 +29,27 @@ def encoder_sha256(tensors: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
+def piece_ids(word_pieces: Any, texts: Sequence[str], most: int, special: bool) -> list[list[int]]:
+    """Ids of the word pieces of texts, at most so many of each; the tokenizer itself uses all cores.
+
+    Args:
+      word_pieces: the WordPiece tokenizer of transformers.
+      texts: any number.
+      most: pieces of a text, special ones included.
+      special: whether [CLS] and [SEP] stand around a text, as the encoder wants it.
+    """
+    return word_pieces(
+        list(texts),
+        add_special_tokens=special,
+        # tokenizer.json pads and truncates to 128 unless told otherwise.
+        padding=False,
+        truncation=True,
+        max_length=most,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )["input_ids"]
+
+
 class SentenceEncoder:
     """all-MiniLM-L6-v2: six transformer layers, the mean over word pieces, put to length 1 (Reimers & Gurevych 2019).
 
@@ -54,14 +75,7 @@ class SentenceEncoder:
         Yields:
           Positions in `texts`, and their vectors float16 [n, WIDTH] of length 1.
         """
-        pieces = self._word_pieces(
-            list(texts),
-            padding=False,
-            truncation=True,
-            max_length=MAX_WORD_PIECES,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
+        pieces = piece_ids(self._word_pieces, texts, MAX_WORD_PIECES, special=True)
         by_length: dict[int, list[int]] = {}
         for position, ids in enumerate(pieces):
             by_length.setdefault(-(-len(ids) // _LENGTHS) * _LENGTHS, []).append(position)

@@ -18,7 +18,7 @@ from tofu_jax.tokens.chunks import Chunk, ChunkedWork
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.selection import most_frequent
 from tofu_jax.tokens.sentence_cache import SentenceCache, text_keys
-from tofu_jax.tokens.sentence_encoder import WIDTH, SentenceEncoder, encoder_sha256
+from tofu_jax.tokens.sentence_encoder import WIDTH, SentenceEncoder, encoder_sha256, piece_ids
 
 ENCODER = "all-MiniLM-L6-v2"
 # Codebook.sha256 of the 30,522 x 384 input embeddings, and the SHA-256 of the vocabulary in id order, one a line.
@@ -149,17 +149,7 @@ class TextTokenizer:
         return SentenceEncoder(tensors, self.word_pieces)
 
     def _word_pieces_of(self, texts: Sequence[str]) -> list[list[int]]:
-        # The tokenizer itself uses all cores.
-        return self.word_pieces(
-            [text[:MAX_CHARACTERS] for text in texts],
-            add_special_tokens=False,
-            # tokenizer.json pads and truncates to 128 unless told otherwise.
-            padding=False,
-            truncation=True,
-            max_length=MAX_WORD_PIECES,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
+        return piece_ids(self.word_pieces, [text[:MAX_CHARACTERS] for text in texts], MAX_WORD_PIECES, special=False)
 
 
 def dropped_ids(vocabulary: Mapping[str, int], special_ids: Sequence[int]) -> Array:
