@@ -1,9 +1,9 @@
-"""The whole path in less than a minute: 30 steps of a small model on a few countries, then zero-shot on the elements.
+"""The whole path in a minute or two: 30 steps of a small model on a few countries, then zero-shot on the elements.
 
     python launch/pretrain.py --config=configs/debug.py --workdir=runs/debug
 
-For trying out a change and for the tests; its scores mean nothing. Most of its 44 s on two cores is compilation, which is kept
-for the next run.
+For trying out a change and for the tests; its scores mean nothing. Most of its time is compilation and encoding of texts, whose
+results are kept for the next run.
 """
 
 import ml_collections
