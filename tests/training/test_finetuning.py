@@ -60,7 +60,8 @@ def finetuned(exported, graph_folder, in_new_process, tmp_path_factory):
     nested = {key: value for key, value in SETTINGS.items() if isinstance(value, dict)}
     flags = [f"--config.{key}={value}" for key, value in SETTINGS.items() if key not in nested]
     flags += [f"--config.{group}.{key}={value}" for group, values in nested.items() for key, value in values.items()]
-    done = in_new_process(LAUNCH, f"--checkpoint={exported}", f"--graph={graph_folder}", f"--workdir={workdir}", *flags)
+    flags += [f"--checkpoint={exported}", f"--graph={graph_folder}", f"--workdir={workdir}", "--max_triples=5"]
+    done = in_new_process(LAUNCH, *flags)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
@@ -69,6 +70,7 @@ def test_the_model_before_and_after_stand_side_by_side(finetuned, exported, metr
     workdir, printed = finetuned
     results = json.loads((workdir / "report" / "toy" / "results.json").read_text())
     before, after = (scored["realistic"]["mrr"] for scored in (results["controls"]["before fine-tuning"], results["metrics"]))
+    assert results["queries"] == 2 * 5
     assert f"toy, test facts: MRR {before:.3f} before fine-tuning, {after:.3f} after it (step " in printed
     rated = {line["step"]: line["valid_mrr"] for line in metrics(workdir) if "valid_mrr" in line}
     assert sorted(rated) == [0, 5, 10, 12]

@@ -23,6 +23,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default: runs
 HELD_OUT = flags.DEFINE_enum(
     "held_out", "valid", ["valid", "train"], "Facts that rate a step: the valid split, or a tenth taken out of train."
 )
+MAX_TRIPLES = flags.DEFINE_integer("max_triples", None, "Test a fixed sample of so many facts; default: all.", lower_bound=1)
 KEEP_UNSEEN = flags.DEFINE_bool("keep_unseen_entities", False, "Accept held-out entities about which nothing is known.")
 FALL_BACK = flags.DEFINE_bool("fall_back", False, "Set damaged checkpoints aside and continue from the latest good one.")
 PROFILE_STEPS = flags.DEFINE_integer("profile_steps", 0, "Record so many steps in <workdir>/profile.", lower_bound=0)
@@ -55,7 +56,8 @@ def main(argv) -> None:
     after = load_pretrained(workdir, "best", tokenizers.image)
     if len(graph.test):
         report = workdir / "report" / graph.name
-        results = evaluate_and_report(after, graph, console, report, compared={_BEFORE: before})
+        compared = {_BEFORE: before}
+        results = evaluate_and_report(after, graph, console, report, max_triples=MAX_TRIPLES.value, compared=compared)
         mrr = [scored["realistic"]["mrr"] for scored in (results["controls"][_BEFORE], results["metrics"])]
         console.print(
             f"{graph.name}, test facts: MRR {mrr[0]:.3f} {_BEFORE}, {mrr[1]:.3f} after it (step {after.step})", highlight=False
