@@ -37,6 +37,9 @@ def piece_ids(word_pieces: Any, texts: Sequence[str], most: int, special: bool) 
       texts: any number.
       most: pieces of a text, special ones included.
       special: whether [CLS] and [SEP] stand around a text, as the encoder wants it.
+
+    Returns:
+      A list of ids for each text, as long as the text needs; nothing is padded.
     """
     return word_pieces(
         list(texts),
