@@ -36,7 +36,9 @@ class SmallModel:
         # Biases start at zero and gates near it: noise makes every part count.
         random = np.random.default_rng(0)
         self.params = jax.tree.map(lambda values: values + 0.3 * random.standard_normal(values.shape), self.initial)
-        self._scores = jax.jit(self.model.apply)
+        # Called hundreds of times by each property test: worth the compiler's optimisations, which other tests do without.
+        optimise = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+        self._scores = jax.jit(self.model.apply, compiler_options=optimise)
         # Few calls, long compilation: optimise less.
         self._gradients = jax.jit(jax.value_and_grad(self._mean_loss), compiler_options={"xla_backend_optimization_level": 0})
 
