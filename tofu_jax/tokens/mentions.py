@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tofu_jax.shapes import Array
+from tofu_jax.tokens.stop_words import english_stop_words
 
 NAMES_PER_TEXT = 8  # the rarest are kept: they say most
 ENTITIES_PER_NAME = 8  # a name of more entities says too little of any of them
@@ -34,10 +35,11 @@ def mentions(labels: Sequence[str], texts: Sequence[str]) -> Array:
     Returns:
       int32 [X, 2], sorted.
     """
+    empty = english_stop_words()
     entities_of: dict[tuple[str, ...], list[int]] = {}
     own_names = [tuple(_words(_REMARK.sub("", label))) for label in labels]
     for entity, (name, text) in enumerate(zip(own_names, texts, strict=True)):
-        if text and 0 < len(name) <= _MOST_WORDS and not all(word in _empty_words() or len(word) < 2 for word in name):
+        if text and 0 < len(name) <= _MOST_WORDS and not all(word in empty or len(word) < 2 for word in name):
             entities_of.setdefault(name, []).append(entity)
     longest: dict[str, int] = collections.defaultdict(int)  # of the names that begin with a word
     for name in entities_of:
@@ -72,9 +74,3 @@ def _names(
         if length:
             yield name
         start += max(length, 1)
-
-
-def _empty_words() -> frozenset[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return ENGLISH_STOP_WORDS

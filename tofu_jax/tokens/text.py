@@ -19,6 +19,7 @@ from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.selection import most_frequent
 from tofu_jax.tokens.sentence_cache import SentenceCache, text_keys
 from tofu_jax.tokens.sentence_encoder import WIDTH, SentenceEncoder, encoder_sha256, piece_ids
+from tofu_jax.tokens.stop_words import english_stop_words
 
 ENCODER = "all-MiniLM-L6-v2"
 # Codebook.sha256 of the 30,522 x 384 input embeddings, and the SHA-256 of the vocabulary in id order, one a line.
@@ -162,11 +163,9 @@ def dropped_ids(vocabulary: Mapping[str, int], special_ids: Sequence[int]) -> Ar
     Returns:
       bool [K].
     """
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
     dropped = np.zeros(len(vocabulary), bool)
     dropped[list(special_ids)] = True
-    dropped[[vocabulary[word] for word in ENGLISH_STOP_WORDS.union(_CLITICS) if word in vocabulary]] = True
+    dropped[[vocabulary[word] for word in english_stop_words().union(_CLITICS) if word in vocabulary]] = True
     dropped[[token_id for token, token_id in vocabulary.items() if _is_punctuation(token)]] = True
     return dropped
 
