@@ -1,11 +1,13 @@
-"""Random graphs and tokens, and the same graph under other ids: what the property tests are made of."""
+"""Random graphs, tokens and parameters, and the same graph under other ids: what the property tests are made of."""
 
 import dataclasses
 
+import jax
 import numpy as np
 from hypothesis import strategies as st
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
+from tofu_jax.inference.pretrained import parameter_shapes
 from tofu_jax.tokens.codebook import Codebook
 from tofu_jax.tokens.graph_tokens import OF_ENTITIES, GraphTokens
 
@@ -59,6 +61,18 @@ def random_tokens(random, graph):
         image_mask=image_mask,
         mentions=pairs,
     )
+
+
+def random_params(model):
+    """Random matrices, scales of 1, zeros elsewhere: compiling `initial_params` takes as long as compiling a training step."""
+    random = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        if leaf.ndim >= 2:
+            return (random.standard_normal(leaf.shape) * leaf.shape[-2] ** -0.5).astype(np.float32)
+        return np.full(leaf.shape, "scale" in jax.tree_util.keystr(path), np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, parameter_shapes(model, CODEBOOKS))
 
 
 class SameTokens:

@@ -6,10 +6,9 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from making import CODEBOOKS, MOST_FACTS, make_graph, random_graph, random_tokens
+from making import CODEBOOKS, MOST_FACTS, make_graph, random_graph, random_params, random_tokens
 
 from tofu_jax.graphs.prepared import PreparedGraph
-from tofu_jax.inference.pretrained import initial_params
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.ops.edges import edge_rows, order_by_sender
@@ -150,8 +149,7 @@ def test_no_more_programs_than_buckets(num_steps):
     # As small as can be: the number of programs does not depend on it, their compilation time does.
     model = Tofu(ModelConfig(width=4, layers=1, prompt_layers=1, relation_layers=1, fusion_heads=1, operators=OPERATORS[:1]))
     optimizer = create_optimizer(OptimizerConfig(), num_steps)
-    params = initial_params(model, CODEBOOKS, 0)
-    state, step = replicate(TrainState.create(params, optimizer)), create_train_step(model, optimizer)
+    state, step = replicate(TrainState.create(random_params(model), optimizer)), create_train_step(model, optimizer)
     norms, seen = [], set()
     with counted_compilations() as compiled:
         for batch in map(mixture.batch, range(num_steps)):

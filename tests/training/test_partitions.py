@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import optax
 import pytest
-from making import CODEBOOKS, make_graph, random_tokens
+from making import CODEBOOKS, make_graph, random_params, random_tokens
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.partitioned import partition
 from tofu_jax.graphs.prepared import PreparedGraph
-from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.inference.pretrained import device_codebooks
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.placement import Placement, check_devices
@@ -35,8 +35,7 @@ def train(graph, blocks, steps):
     config = BatchConfig(relations=4, heads=2, examples=2)
     mixture = Mixture([graph], config, seed=0)
     place = Placement(device_codebooks(CODEBOOKS), [graph], blocks)
-    params = initial_params(MODEL, CODEBOOKS, 0)
-    state = replicate(TrainState.create(params, OPTIMIZER))
+    state = replicate(TrainState.create(random_params(MODEL), OPTIMIZER))
     train_step, metrics = create_train_step(MODEL.clone(partitions=blocks), OPTIMIZER), []
     for step in range(steps):
         state, found = train_step(state, *place(mixture.batch(step)))
@@ -73,7 +72,7 @@ print(json.dumps(module.train_in_blocks(int(sys.argv[2]))))
 
 
 def train_start():
-    leaves = jax.tree.leaves(initial_params(MODEL, CODEBOOKS, 0))
+    leaves = jax.tree.leaves(random_params(MODEL))
     return np.concatenate([np.asarray(leaf).ravel() for leaf in leaves])
 
 

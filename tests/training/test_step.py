@@ -3,14 +3,13 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from making import CODEBOOKS, make_graph, random_tokens
+from making import CODEBOOKS, make_graph, random_params, random_tokens
 
 from tofu_jax.graphs.prepared import PreparedGraph
-from tofu_jax.inference.pretrained import device_codebooks, parameter_shapes
+from tofu_jax.inference.pretrained import device_codebooks
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.step import (
@@ -25,19 +24,6 @@ from tofu_jax.training.step import (
 )
 
 MODEL = Tofu(ModelConfig(width=8, layers=1, prompt_layers=1, relation_layers=1, fusion_heads=2, operators=("rotation",)))
-
-
-def fresh_params():
-    """Random matrices, scales of 1, zeros elsewhere: compiling `initial_params` would take as long as the step."""
-    random = np.random.default_rng(0)
-    shapes = parameter_shapes(MODEL, CODEBOOKS)
-
-    def draw(path, leaf):
-        if leaf.ndim >= 2:
-            return jnp.asarray(random.standard_normal(leaf.shape) * leaf.shape[-2] ** -0.5, jnp.float32)
-        return jnp.full(leaf.shape, "scale" in jax.tree_util.keystr(path), jnp.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def twin_relations(random, num_entities=30):
@@ -56,7 +42,7 @@ class Training:
         self.codebooks = device_codebooks(CODEBOOKS)
         # Not Adam, which divides a gradient by its size and so blows the float noise up where a gradient should be zero.
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1, momentum=0.9))
-        params = fresh_params()
+        params = random_params(MODEL)
         state = TrainState.create(params, optimizer)
         self.num_devices = num_devices
         if num_devices == jax.local_device_count():

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from making import CODEBOOKS, make_graph, random_tokens
+from making import CODEBOOKS, make_graph, random_params, random_tokens
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.prepared import PreparedGraph
-from tofu_jax.inference.pretrained import device_codebooks, initial_params
+from tofu_jax.inference.pretrained import device_codebooks
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.tofu import ModelConfig, Tofu
 from tofu_jax.training.mixture import BatchConfig, Mixture
@@ -24,15 +24,14 @@ def wider(config, times):
     return dataclasses.replace(config, width=times * config.width, fusion_heads=times * config.fusion_heads)
 
 
-def random_params(config):
+def moved_params(config):
     """Of a narrow model, with no bias at zero and no scale at one."""
     random = np.random.default_rng(1)
-    params = initial_params(Tofu(config), CODEBOOKS, 0)
-    return jax.tree.map(lambda x: (np.asarray(x) + random.normal(scale=0.3, size=x.shape)).astype(np.float32), params)
+    return jax.tree.map(lambda x: (x + random.normal(scale=0.3, size=x.shape)).astype(np.float32), random_params(Tofu(config)))
 
 
 def from_narrow(params, narrow, wide):
-    return widened(params, initial_params(Tofu(wide), CODEBOOKS, 0), narrow, wide, seed=0)
+    return widened(params, random_params(Tofu(wide)), narrow, wide, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,7 @@ def loss_of():
 def test_a_widened_model_scores_as_before(loss_of, times, operators):
     narrow = dataclasses.replace(NARROW, operators=operators)
     wide = wider(narrow, times)
-    params = random_params(narrow)
+    params = moved_params(narrow)
     # The scores alone: the loss would be compiled, too.
     expected = jax.jit(lambda values: loss_of(narrow)(values)[1])(params)
     scores = jax.jit(lambda values: loss_of(wide)(values)[1])(from_narrow(params, narrow, wide))
@@ -74,7 +73,7 @@ def test_a_widened_model_scores_as_before(loss_of, times, operators):
 def test_copies_learn_apart(loss_of):
     """Copies that were read alike would have equal gradients, and the wider model no more room than the narrow one."""
     wide = wider(NARROW, 2)
-    gradient, _ = jax.jit(jax.grad(loss_of(wide), has_aux=True))(from_narrow(random_params(NARROW), NARROW, wide))
+    gradient, _ = jax.jit(jax.grad(loss_of(wide), has_aux=True))(from_narrow(moved_params(NARROW), NARROW, wide))
     for path in (("structure_hidden", "bias"), ("join", "bias"), ("relation_encoder", "start"), ("prompt_encoder", "token")):
         values = gradient["params"]
         for key in path:
@@ -85,8 +84,8 @@ def test_copies_learn_apart(loss_of):
 
 
 def test_the_seed_alone_decides():
-    wide, params = wider(NARROW, 2), random_params(NARROW)
-    like = initial_params(Tofu(wide), CODEBOOKS, 0)
+    wide, params = wider(NARROW, 2), moved_params(NARROW)
+    like = random_params(Tofu(wide))
     first, again, other = (jax.tree.leaves(widened(params, like, NARROW, wide, seed)) for seed in (0, 0, 1))
     assert all(map(np.array_equal, first, again))
     assert not all(map(np.array_equal, first, other))
