@@ -1,5 +1,6 @@
 """Quick compilation, shared builders (`making.py`) for every test module, and property tests that are repeatable."""
 
+import gc
 import os
 import pathlib
 import sys
@@ -12,6 +13,9 @@ from tofu_jax.launching import compile_faster
 # JAX reads it when it is imported, in the processes that tests start, too.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 compile_faster()
+
+# Tracing makes and drops many small objects: looking for cycles after every 700 of them is a twentieth of the time.
+gc.set_threshold(100_000, 20, 20)
 
 # With --import-mode=importlib pytest leaves sys.path alone.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))

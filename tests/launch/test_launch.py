@@ -148,21 +148,39 @@ def write(folder, **changes):
 
 
 @pytest.fixture(scope="module")
-def reports(launch, workdir, tmp_path_factory):
-    """{"sample", "inductive"}: results of two evaluations with the run, one after the other in one process."""
+def evaluations(launch, workdir, tmp_path_factory):
+    """Evaluations with the run, one after the other in one process: {name: (folder, exit code, stderr)}."""
     folder = tmp_path_factory.mktemp("zero_shot")
+    run, good = f"--checkpoint={workdir}", write(folder / "toy")
+    bad = {
+        "two columns": write(folder / "1", inference_test="v\ts\tu\nw\tr\n"),
+        "unknown entity": write(folder / "2", inference_test="x\tr\tv\n"),
+        "no triples": write(folder / "3", inference_test=""),
+        "no graph": folder / "nowhere",
+    }
     calls = {
-        "sample": [f"--checkpoint={workdir}", "--graph=elements", "--max_triples=20", "--seed=1", "--nocontrols"],
+        "sample": [run, "--graph=elements", "--max_triples=20", "--seed=1", "--nocontrols"],
         "inductive": [
-            *(f"--checkpoint={workdir / 'checkpoints'}", "--step=20", f"--graph={write(folder / 'toy')}"),
+            *(f"--checkpoint={workdir / 'checkpoints'}", "--step=20", f"--graph={good}"),
             *("--split=valid+test", "--nocontrols"),
         ],
+        "no run": [f"--checkpoint={folder / 'no run'}", "--graph=elements"],
+        "no such split": [run, f"--graph={good}", "--split=train"],
+        **{name: [run, f"--graph={graph}"] for name, graph in bad.items()},
     }
-    arguments = [[*call, f"--output={folder / name}"] for name, call in calls.items()]
+    arguments = [[*call, f"--output={folder / 'reports' / name}"] for name, call in calls.items()]
     done = launch(MANY_CALLS, json.dumps(arguments))
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [[None, ""]] * 2
-    return {name: results_of(folder / name) for name in calls}
+    outcomes = json.loads(done.stdout.splitlines()[-1])
+    return {name: (folder / "reports" / name, *outcome) for name, outcome in zip(calls, outcomes, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def reports(evaluations):
+    """{"sample", "inductive"}: results."""
+    for name in ("sample", "inductive"):
+        assert evaluations[name][1:] == (None, "")
+    return {name: results_of(evaluations[name][0]) for name in ("sample", "inductive")}
 
 
 def test_a_sample_of_a_built_in_graph(reports):
@@ -189,27 +207,29 @@ def test_an_inductive_folder_is_evaluated_on_its_inference_graph(reports):
     assert results["checkpoint"].endswith("step 20")
 
 
-def test_bad_input_is_refused_in_words(launch, workdir, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no graph", "nowhere: no such folder or file"),
+        ("no run", "no checkpoint here"),
+        ("two columns", "inference_test.txt:2: 2 column(s), expected 3"),
+        ("unknown entity", "inference_test.txt:1: unknown entity 'x'"),
+        ("no triples", "inference_test.txt: no triples"),
+    ],
+)
+def test_bad_input_is_refused_in_words(evaluations, name, message):
     """Exit code 1, one message for people, and nothing written."""
-    cases = {
-        "nowhere: no such folder or file": (workdir, tmp_path / "nowhere"),
-        "no checkpoint here": (tmp_path / "no run", "elements"),
-        "inference_test.txt:2: 2 column(s), expected 3": (workdir, write(tmp_path / "1", inference_test="v\ts\tu\nw\tr\n")),
-        "inference_test.txt:1: unknown entity 'x'": (workdir, write(tmp_path / "2", inference_test="x\tr\tv\n")),
-        "inference_test.txt: no triples": (workdir, write(tmp_path / "3", inference_test="")),
-    }
-    output = tmp_path / "report"
-    calls = [[f"--checkpoint={run}", f"--graph={graph}", f"--output={output}"] for run, graph in cases.values()]
-    calls.append([*calls[0], "--split=train"])
-    done = launch(MANY_CALLS, json.dumps(calls))
-    assert done.returncode == 0, done.stderr
-    *refused, bad_flag = json.loads(done.stdout)
-    for (code, errors), message in zip(refused, cases, strict=True):
-        assert code == 1, message
-        assert errors.startswith("error: ")
-        assert message in errors
-        assert "Traceback" not in errors
-    assert bad_flag[0] not in (0, None)
+    output, code, errors = evaluations[name]
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert "Traceback" not in errors
+    assert not output.exists()
+
+
+def test_a_bad_flag_is_refused(evaluations):
+    output, code, _ = evaluations["no such split"]
+    assert code not in (0, None)
     assert not output.exists()
 
 

@@ -1,6 +1,7 @@
 """A small model with random parameters that runs in both precisions on graphs padded to one size."""
 
 import contextlib
+import copy
 from typing import NamedTuple
 
 import jax
@@ -41,6 +42,12 @@ class SmallModel:
         self._scores = jax.jit(self.model.apply, compiler_options=optimise)
         # Few calls, long compilation: optimise less.
         self._gradients = jax.jit(jax.value_and_grad(self._mean_loss), compiler_options={"xla_backend_optimization_level": 0})
+
+    def compiled_quickly(self):
+        """The same model for few calls of each program."""
+        other = copy.copy(self)
+        other._scores = jax.jit(self.model.apply)
+        return other
 
     def inputs(self, graph, tokens, relations, heads, num_entities=96, num_edges=320, num_relations=20, num_codes=56):
         """Pads a graph, with prompts that show all facts of the query relations (up to MOST_FACTS).

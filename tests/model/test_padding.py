@@ -21,6 +21,11 @@ MORE_PADDING = {"num_entities": 128, "num_edges": 320, "num_relations": 28, "num
 HUGE = np.iinfo(np.int32).max
 
 
+@pytest.fixture(scope="module")
+def small_model(small_model):
+    return small_model.compiled_quickly()
+
+
 def random_case(seed):
     """Graph, tokens, query relations [2], heads [2, 2]."""
     random = np.random.default_rng(seed)
