@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import os
+import runpy
 import signal
 
 import jax
 import numpy as np
 import pytest
-from random_run import write_random_run
+import rich.console
 
 from tofu_jax.errors import CheckpointError, DataError
 from tofu_jax.graphs.registry import load_graph
@@ -35,9 +36,10 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The folder of an exported model, whose training step is that of the other tests."""
-    workdir = write_random_run(tmp_path_factory.mktemp("trained"))
+def exported(config_file, tmp_path_factory):
+    """The folder of an exported model."""
+    workdir = tmp_path_factory.mktemp("trained")
+    pretrain(runpy.run_path(str(config_file))["get_config"](), workdir, rich.console.Console(quiet=True))
     load_pretrained(workdir).save_pretrained(workdir / "exported")
     return workdir / "exported"
 
@@ -76,7 +78,7 @@ def test_the_model_before_and_after_stand_side_by_side(finetuned, exported, metr
     assert rated[best.step] == max(rated.values()) >= rated[0]
     assert [graph["name"] for graph in best.meta["graphs"]] == ["toy"]  # which the model had seen: once
     told = json.loads((workdir / "config.json").read_text())["initial"]
-    assert told["model"] == f"{exported} step 3"
+    assert told["model"] == f"{exported} step 12"
 
 
 def test_another_model_is_refused_and_the_same_one_goes_on(finetuned, finetuning, console, metrics):
@@ -88,7 +90,7 @@ def test_another_model_is_refused_and_the_same_one_goes_on(finetuned, finetuning
     changed = jax.tree.unflatten(structure, [np.nextafter(leaves[0], 1, dtype=np.float32), *leaves[1:]])
     with pytest.raises(CheckpointError, match=r"initial\.params_sha256: '\w+' there, '\w+' now"):
         pretrain(config, workdir, console, initial=dataclasses.replace(model, params=changed))
-    with pytest.raises(CheckpointError, match=r"initial\.model: '.* step 3' there, 'absent' now"):
+    with pytest.raises(CheckpointError, match=r"initial\.model: '.* step 12' there, 'absent' now"):
         pretrain(config, workdir, console)
     assert pretrain(config, workdir, console, initial=model) is not None
     assert metrics(workdir) == lines

@@ -78,12 +78,11 @@ def test_two_runs_are_bit_equal(config, console, uninterrupted, saved, metrics, 
     assert any("optimizer" in name and np.abs(value).sum() > 0 for name, value in state.items())
 
 
-@pytest.mark.slow  # the default run has a kill and a SIGTERM in processes of their own: test_interruptions.py
 @pytest.mark.parametrize(
     ("stop", "every", "steps"),
     [
         (9, 7, 12),  # between two checkpoints: two steps are trained again, and stand in the metrics once
-        *((stop, stop, 20) for stop in (1, 7, 13)),
+        *(pytest.param(stop, stop, 20, marks=pytest.mark.slow) for stop in (1, 7, 13)),
     ],
 )
 def test_resumed_in_a_new_process_is_bit_equal(

@@ -17,7 +17,7 @@ from tofu_jax.training.mixture import BatchConfig, Mixture
 from tofu_jax.training.step import batch_loss, query_arrays
 from tofu_jax.training.widening import widened
 
-NARROW = ModelConfig(width=8, layers=1, prompt_layers=1, relation_layers=1, fusion_heads=2)
+NARROW = ModelConfig(width=8, layers=2, prompt_layers=1, relation_layers=1, fusion_heads=2)
 
 
 def wider(config, times):
