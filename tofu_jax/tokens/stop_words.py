@@ -8,15 +8,16 @@ import runpy
 
 @functools.cache
 def english_stop_words() -> frozenset[str]:
-    """318 words, lower case; `sklearn.feature_extraction.text.ENGLISH_STOP_WORDS`, without importing that for one list.
+    """318 words, lower case: `sklearn.feature_extraction.text.ENGLISH_STOP_WORDS`.
 
-    The import takes longer than all else that is done before a text is read.
+    They are read from their file, since importing scikit-learn takes more than a second; the import is what is left where a
+    version keeps them elsewhere.
     """
     package = importlib.util.find_spec("sklearn")
     try:
         words = runpy.run_path(str(pathlib.Path(package.origin).parent / "feature_extraction" / "_stop_words.py"))
         return words["ENGLISH_STOP_WORDS"]
-    except (OSError, KeyError):  # a version that keeps it elsewhere
+    except (OSError, KeyError):
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         return ENGLISH_STOP_WORDS
