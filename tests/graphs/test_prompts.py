@@ -118,6 +118,26 @@ def test_too_few_facts_leave_masked_examples(drawn):
         np.testing.assert_array_equal(mask.any(axis=-1), prompts.example_mask)
 
 
+@settings(max_examples=60)
+@given(graphs())
+def test_facts_that_are_asked_for_are_no_examples(drawn):
+    """They are masked; all others stay as they are, of inverse relations too."""
+    random, graph = drawn
+    asked = graph.train[random.random(len(graph.train)) < 0.5]
+    relations, examples = np.arange(graph.num_relations), np.tile(np.arange(MOST_FACTS), (graph.num_relations, 1))
+    every, others = (PromptIndex(graph).prompts(relations, examples, facts) for facts in (None, asked))
+    gone = every.example_mask & ~others.example_mask
+    hidden = {(h, r, t) for h, r, t in asked.tolist()} | {
+        (t, inverse_relation(r, graph.num_relations), h) for h, r, t in asked.tolist()
+    }
+    for (relation, example), prompt in prompt_graphs(graph).items():
+        u, v = prompt.ends
+        assert gone[relation, example] == ((u, relation, v) in hidden)
+    for field in dataclasses.fields(every):
+        if field.name != "example_mask":
+            np.testing.assert_array_equal(getattr(others, field.name), getattr(every, field.name))
+
+
 def test_pool_is_capped():
     graph = make_graph(POOL_SIZE + 10, 1, [(i, 0, i + 1) for i in range(POOL_SIZE + 9)])
     assert PromptIndex(graph).num_examples(0) == PromptIndex(graph).num_examples(1) == POOL_SIZE

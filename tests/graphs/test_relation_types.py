@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from making import graphs, make_graph
 
-from tofu_jax.graphs.relation_types import directed_links, kinds, overlap, relation_graph
+from tofu_jax.graphs.relation_types import Overlap, directed_links, kinds, relation_graph
 
 
 @given(graphs(most_entities=12))
@@ -22,21 +22,25 @@ def test_relation_graph_equals_brute_force(drawn):
 
 @given(graphs(most_entities=6))
 def test_overlap_equals_brute_force(drawn):
+    """Also of what is left when edges are hidden."""
     random, graph = drawn
     mentions = random.integers(0, graph.num_entities, (4, 2)).astype(np.int32)
     links = directed_links(graph, np.unique(mentions, axis=0))
-    pairs = [set() for _ in range(16)]
-    for sender, relation, receiver in zip(*(column.tolist() for column in links), strict=True):
-        pairs[relation].add((sender, receiver))
-    expected = [[len(pairs[i] & pairs[j]) / max(len(pairs[j]), 1) for j in range(16)] for i in range(16)]
-    np.testing.assert_array_equal(overlap(*links, padded_relations=16), np.array(expected, np.float16))
+    overlap, hidden = Overlap(*links, padded_relations=16), np.flatnonzero(random.random(len(links[0])) < 0.3)
+    for shares, gone in ((overlap.shares(), []), (overlap.shares(hidden), hidden.tolist()), (overlap.shares(), [])):
+        pairs = [set() for _ in range(16)]
+        for i, (sender, relation, receiver) in enumerate(zip(*(column.tolist() for column in links), strict=True)):
+            if i not in gone:
+                pairs[relation].add((sender, receiver))
+        expected = [[len(pairs[i] & pairs[j]) / max(len(pairs[j]), 1) for j in range(16)] for i in range(16)]
+        np.testing.assert_array_equal(shares, np.array(expected, np.float16))
 
 
 def test_a_rule_that_always_holds():
     """Who directs a film is named by its text, and both of them are among those who make it."""
     facts = [(0, 0, 1), (0, 1, 1), (0, 1, 2), (3, 0, 2), (3, 1, 2)]  # directed by, made by
     links = directed_links(make_graph(4, 2, facts), np.array([[0, 1], [3, 2], [3, 1]], np.int32))
-    shares = overlap(*links, padded_relations=8)
+    shares = Overlap(*links, padded_relations=8).shares()
     directed_by, made_by, names = 0, 1, 4
     assert shares[made_by, directed_by] == 1
     assert shares[directed_by, made_by] == np.float16(2 / 3)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from making import CODEBOOKS, make_graph, random_graph, random_tokens
 
 from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.graphs.prompts import NUM_HOPS
+from tofu_jax.graphs.relation_types import Overlap
 from tofu_jax.shapes import inverse_relation
 from tofu_jax.training.curriculum import Curriculum, by_size
 from tofu_jax.training.mixture import BatchConfig, Mixture
@@ -107,6 +109,40 @@ def test_queries_are_facts_that_the_message_graph_does_not_show(graphs, mixture,
             assert (head, relation, answer) not in visible
             assert (answer, inverse_relation(relation, relations), head) not in visible
     assert visible < everything  # no padding either
+
+
+@settings(max_examples=60)
+@given(step=st.integers(0, 10**6))
+def test_what_is_known_of_relations_does_not_show_what_is_asked_for(graphs, mixture, step):
+    """No example is asked for, and types overlap as they do in the graph without the facts asked for."""
+    batch = mixture.batch(step)
+    prepared = graphs[batch.graph]
+    names = len(prepared.graph.relations)
+    edges = [tuple(edge) for edge in edges_of(prepared)[prepared.padded.edge_mask()].tolist()]
+    asked = {
+        edge
+        for row, relation in enumerate(batch.prompts.relation.tolist())
+        for head, answer in zip(batch.heads[row].tolist(), batch.answers[row].tolist(), strict=True)
+        for edge in ((head, relation, answer), (answer, (relation + names) % (2 * names), head))
+    }
+    left = np.array([edge for edge in edges if edge not in asked])
+    expected = Overlap(*left.T, batch.overlap.shape[-1]).shares()
+    np.testing.assert_array_equal(batch.overlap, np.stack([expected, np.zeros_like(expected)]))
+    for row, column in np.ndindex(batch.prompts.example_mask.shape):
+        nodes, token = (getattr(batch.prompts, name)[row, column] for name in ("nodes", "token"))
+        u, v = (nodes[:2][distance == 0][0] for distance in np.divmod(token[:2], NUM_HOPS + 1))
+        exists = batch.prompts.node_mask[row, column].any()
+        assert batch.prompts.example_mask[row, column] == (exists and (u, batch.prompts.relation[row], v) not in asked)
+
+
+@settings(max_examples=60)
+@given(step=st.integers(0, 10**6))
+def test_half_of_the_facts_of_a_relation_stay_visible(graphs, mixture, step):
+    batch = mixture.batch(step)
+    train = graphs[batch.graph].graph.train
+    for row, relation in enumerate(batch.prompts.relation % len(graphs[batch.graph].graph.relations)):
+        asked = set(zip(batch.heads[row].tolist(), batch.answers[row].tolist(), strict=True))
+        assert len(asked) == np.clip((train[:, 1] == relation).sum() // 2, 1, 2)
 
 
 @settings(max_examples=60)

@@ -10,7 +10,7 @@ import jraph
 import numpy as np
 
 from tofu_jax.graphs.knowledge_graph import KnowledgeGraph
-from tofu_jax.graphs.relation_types import NUM_MENTION_TYPES, directed_links, kinds, overlap, relation_graph
+from tofu_jax.graphs.relation_types import NUM_MENTION_TYPES, Overlap, directed_links, kinds, relation_graph
 from tofu_jax.ops.edges import Edges, edge_rows, order_by_receiver, order_by_sender
 from tofu_jax.shapes import Array
 from tofu_jax.tokens.directions import token_means, whitened
@@ -37,6 +37,7 @@ class PaddedGraph:
       num_entities: real N; the rest is padding.
       num_relations: real R, inverses included; the rest is padding.
       edge_position: int32 [2·(F + X)] where each of `relation_types.directed_links` stands in the padded graph.
+      overlap: of the links' relation types, by which links count.
       mentions: whether mentions carry messages.
     """
 
@@ -44,6 +45,7 @@ class PaddedGraph:
     num_entities: int
     num_relations: int
     edge_position: Array
+    overlap: Overlap
     mentions: bool = True
 
     @property
@@ -65,9 +67,17 @@ class PaddedGraph:
         if not (mentions and self.mentions):
             mask &= self.graph.edges["relation"] < self.num_relations
         if removed is not None:
-            mask[self.edge_position[removed]] = False
-            mask[self.edge_position[np.asarray(removed) + len(self.edge_position) // 2]] = False
+            mask[self.edge_position[self._both_ways(removed)]] = False
         return mask
+
+    def relation_overlap(self, removed: Array) -> Array:
+        """The global "relation_overlap" of a graph without the links `removed` (as in `edge_mask`), float16 [2, R, R]."""
+        shares = self.overlap.shares(self._both_ways(removed))
+        return np.stack([shares, np.zeros_like(shares)])
+
+    def _both_ways(self, links: Array) -> Array:
+        """The directed edges of links, inverses last."""
+        return np.concatenate([links, np.asarray(links) + len(self.edge_position) // 2])
 
 
 def edges_of(graph: jraph.GraphsTuple, mask: Array) -> Edges:
@@ -109,6 +119,7 @@ def pad_graph(
     edge_position = np.empty(len(order), np.int32)
     edge_position[order] = np.arange(len(order), dtype=np.int32)
     padded_relations = bucket_size(max(graph.num_relations + NUM_MENTION_TYPES, num_relations))
+    overlap = Overlap(senders, relations, receivers, padded_relations)
     text_vocabulary, text_ids = _vocabulary(tokens.text_ids, tokens.text_mask, num_text_codes)
     image_vocabulary, image_ids = _vocabulary(tokens.image_ids, tokens.image_mask, num_image_codes)
     single = jraph.GraphsTuple(
@@ -127,7 +138,7 @@ def pad_graph(
             "text_vocabulary": text_vocabulary[None],
             "image_vocabulary": image_vocabulary[None],
             "relation_graph": relation_graph(graph, padded_relations)[None],
-            "relation_overlap": overlap(senders, relations, receivers, padded_relations)[None],
+            "relation_overlap": overlap.shares()[None],
             "relation_kind": kinds(graph.num_relations, padded_relations)[None],
         },
         n_node=np.array([graph.num_entities], np.int32),
@@ -145,7 +156,7 @@ def pad_graph(
         edges={**padded.edges, "by_sender": order_by_sender(*columns)},
         globals={**padded.globals, **edge_rows(*columns, len(padded.nodes["text_ids"]), padded_relations)},
     )
-    return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position)
+    return PaddedGraph(padded, graph.num_entities, graph.num_relations, edge_position, overlap)
 
 
 def shared_sizes(graphs: Sequence[KnowledgeGraph], tokens: Sequence[GraphTokens]) -> list[dict[str, int]]:

@@ -42,7 +42,7 @@ class Prompts:
       senders, receivers: int32 [Q, M, S] positions in 0..P-1.
       edge_relation: int32 [Q, M, S] relation type of each edge.
       edge_mask: bool [Q, M, S] False in padding.
-      example_mask: bool [Q, M] False where the relation has too few facts.
+      example_mask: bool [Q, M] False where the relation has too few facts, or the example is asked for.
     """
 
     relation: Array
@@ -91,12 +91,13 @@ class PromptIndex:
         """How many examples the relation has, at most POOL_SIZE."""
         return int(self._num_examples[relation % len(self._num_examples)])
 
-    def prompts(self, relations: Array, examples: Array) -> Prompts:
+    def prompts(self, relations: Array, examples: Array, asked: Array | None = None) -> Prompts:
         """Prompt graphs of the query relations.
 
         Args:
           relations: int32 [Q] ids, inverses included.
           examples: int32 [Q, M] positions in the relation's pool; positions beyond `num_examples` are masked.
+          asked: int32 [n, 3] facts that are no examples now; where one is drawn it is masked.
 
         Returns:
           The padded prompt graphs.
@@ -107,6 +108,8 @@ class PromptIndex:
         rows = np.where(exists, self._first[names][:, None] + examples, len(self._records) - 1)
         self.build(rows)
         found = self._records[rows]
+        if asked is not None:
+            exists &= ~self._show(found, names, asked)
         token = np.where(inverse[:, None, None] == 1, _SWAPPED_TOKEN[found["token"]], found["token"])
         return Prompts(
             relation=relations,
@@ -116,6 +119,15 @@ class PromptIndex:
             example_mask=exists,
             **{name: found[name].astype(np.int32) for name in ("nodes", "senders", "receivers", "edge_relation")},
         )
+
+    def _show(self, records: Array, names: Array, facts: Array) -> Array:
+        """Whether examples RECORD [Q, M] of the relations int [Q] (not inverse) are among the facts [n, 3]; bool [Q, M]."""
+        # The ends stand first; which of them is u, their distances say. Of a self loop the first node is both.
+        ends, token = records["nodes"][..., :2], records["token"][..., :2]
+        (is_u, is_v) = (distance == 0 for distance in np.divmod(token, NUM_HOPS + 1))
+        u, v = (np.take_along_axis(ends, is_end.argmax(-1)[..., None], -1)[..., 0] for is_end in (is_u, is_v))
+        same = (facts[:, 1] == names[:, None, None]) & (facts[:, 0] == u[..., None]) & (facts[:, 2] == v[..., None])
+        return same.any(axis=-1)
 
     def build(self, rows: Array) -> None:
         """Builds records int [n] that have not been built yet."""

@@ -42,22 +42,45 @@ def kinds(num_relations: int, padded_relations: int) -> Array:
     return found
 
 
-def overlap(senders: Array, relations: Array, receivers: Array, padded_relations: int) -> Array:
-    """How often one type joins a pair of entities that another joins: the confidence of the rule "j, hence i".
+class Overlap:
+    """How often one type joins a pair of entities that another joins: the confidence of the rule "j, hence i"."""
 
-    Args:
-      senders, relations, receivers: int32 [E].
-      padded_relations: R after padding.
+    def __init__(self, senders: Array, relations: Array, receivers: Array, padded_relations: int):
+        """Counts.
 
-    Returns:
-      float16 [R, R]: at [i, j] the share of the pairs (sender, receiver) of type j that type i joins too.
-    """
-    pair = np.unique(senders.astype(np.int64) << 32 | receivers, return_inverse=True)[1]
-    ones = np.ones(len(pair), np.float32)
-    joins = scipy.sparse.csr_array((ones, (relations, pair)), shape=(padded_relations, int(pair.max(initial=-1)) + 1))
-    joins.data[:] = 1  # an edge may stand twice
-    both = (joins @ joins.T).toarray()
-    return (both / np.maximum(both.diagonal(), 1)).astype(np.float16)
+        Args:
+          senders, relations, receivers: int32 [E].
+          padded_relations: R after padding.
+        """
+        pairs, self._pair = np.unique(senders.astype(np.int64) << 32 | receivers, return_inverse=True)
+        self._relations, ones = relations, np.ones(len(relations), np.float32)
+        # bool in all but name: which types join each pair, [pairs, R].
+        self._joined_by = scipy.sparse.csr_array((ones, (self._pair, relations)), shape=(len(pairs), padded_relations))
+        self._joined_by.data[:] = 1  # an edge may stand twice
+        self._both = _count_both(self._joined_by)
+
+    def shares(self, hidden: Array | None = None) -> Array:
+        """What is known of the edges that are not hidden.
+
+        Args:
+          hidden: int [n] edges that do not count.
+
+        Returns:
+          float16 [R, R]: at [i, j] the share of the pairs (sender, receiver) of type j that type i joins too.
+        """
+        both = self._both
+        if hidden is not None:
+            pairs, row = np.unique(self._pair[hidden], return_inverse=True)
+            before = self._joined_by[pairs]
+            after = before.toarray()
+            after[row, self._relations[hidden]] = 0
+            both = both - _count_both(before) + _count_both(scipy.sparse.csr_array(after))
+        return (both / np.maximum(both.diagonal(), 1)).astype(np.float16)
+
+
+def _count_both(joined_by: scipy.sparse.csr_array) -> Array:
+    """By how many pairs two types both stand: [pairs, R] → [R, R]."""
+    return (joined_by.T @ joined_by).toarray()
 
 
 def relation_graph(graph: KnowledgeGraph, padded_relations: int) -> Array:

@@ -50,6 +50,7 @@ class Batch:
       candidates: bool [Q, H, N], False for padding and for other known answers: these leave the loss.
       edge_mask: bool [E], False in padding, on the facts asked for (both directions) and on masked relations; the same for
         every process.
+      overlap: float16 [2, R, R], of relation types without the facts asked for.
       modalities: bool [2], whether the step sees texts, and images.
     """
 
@@ -59,6 +60,7 @@ class Batch:
     answers: Array
     candidates: Array
     edge_mask: Array
+    overlap: Array
     modalities: Array
 
 
@@ -105,15 +107,17 @@ class Mixture:
         examples = np.stack([self._draw_examples(random, graph, relation) for relation in relations])
         keep = random.random(3) >= config.modality_dropout
         edge_mask = self._edge_mask(random, graph, relations, facts, mentions=keep[0] and keep[2])
+        asked = graph.graph.train[facts.ravel()]
         # Everything has been drawn for the whole step; what costs time is made for the own part alone.
         relations, examples, heads, answers = (drawn[self._part] for drawn in (relations, examples, heads, answers))
         return Batch(
             graph=position,
-            prompts=graph.prompts.prompts(relations, examples),
+            prompts=graph.prompts.prompts(relations, examples, asked),
             heads=heads,
             answers=answers,
             candidates=_candidates(graph, relations, heads, answers),
             edge_mask=edge_mask,
+            overlap=graph.padded.relation_overlap(facts.ravel()),
             modalities=keep[:2],
         )
 
@@ -125,10 +129,11 @@ class Mixture:
         return drawn.astype(np.int32)
 
     def _draw_facts(self, random: np.random.Generator, position: int, relation: int) -> Array:
-        """H facts of a relation as rows of `train`; distinct where the relation has enough of them."""
-        by_relation = self._facts_by_relation[position]
+        """H facts of a relation as rows of `train`, at most half of them: the others show what it is. Repeated if too few."""
+        by_relation, count = self._facts_by_relation[position], self.heads[position]
         facts = by_relation[relation % len(by_relation)]
-        return random.choice(facts, self.heads[position], replace=len(facts) < self.heads[position])
+        distinct = random.choice(facts, min(count, max(len(facts) // 2, 1)), replace=False)
+        return np.resize(distinct, count)
 
     def _draw_examples(self, random: np.random.Generator, graph: PreparedGraph, relation: int) -> Array:
         """M distinct positions in the relation's pool; positions beyond a small pool are masked by `prompts`."""

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jraph
 import numpy as np
 
 from tofu_jax.errors import TrainingError
 from tofu_jax.graphs.partitioned import PartitionedGraph, partition
 from tofu_jax.graphs.prepared import PreparedGraph
+from tofu_jax.shapes import Array
 from tofu_jax.training.mixture import Batch, BatchConfig
 from tofu_jax.training.step import QueryArrays, lay_out, query_arrays, split_over_devices
 
@@ -57,9 +59,10 @@ class Placement:
         """All arguments but the state."""
         queries, num_groups = query_arrays(batch), max(len(self._blocks) // self._num_blocks, 1)
         if self._num_blocks == 1:
-            graph = self._graphs[batch.graph].arrays
+            graph = _with_overlap(self._graphs[batch.graph].arrays, batch.overlap)
             return self._codebooks, graph, batch.edge_mask, batch.modalities, split_over_devices(queries, num_groups)
         partitioned, graph = self._in_blocks(batch.graph)
+        graph = _with_overlap(graph, np.stack([batch.overlap] * len(self._blocks)))
         edge_mask = partitioned.edge_mask(batch.edge_mask)[self._blocks]
         return self._codebooks, graph, edge_mask, batch.modalities, self._queries(queries, partitioned, num_groups)
 
@@ -84,3 +87,7 @@ class Placement:
         group = np.arange(len(self._blocks)) // self._num_blocks
         split = jax.tree.map(lambda values: values[group], split)
         return split._replace(candidates=np.stack([c[:, b] for c, b in zip(split.candidates, self._blocks, strict=True)]))
+
+
+def _with_overlap(graph: jraph.GraphsTuple, overlap: Array) -> jraph.GraphsTuple:
+    return graph._replace(globals={**graph.globals, "relation_overlap": overlap})
