@@ -109,7 +109,7 @@ class PromptIndex:
         self.build(rows)
         found = self._records[rows]
         if asked is not None:
-            exists &= ~self._show(found, names, asked)
+            exists &= ~_among(found, names, asked)
         token = np.where(inverse[:, None, None] == 1, _SWAPPED_TOKEN[found["token"]], found["token"])
         return Prompts(
             relation=relations,
@@ -119,15 +119,6 @@ class PromptIndex:
             example_mask=exists,
             **{name: found[name].astype(np.int32) for name in ("nodes", "senders", "receivers", "edge_relation")},
         )
-
-    def _show(self, records: Array, names: Array, facts: Array) -> Array:
-        """Whether examples RECORD [Q, M] of the relations int [Q] (not inverse) are among the facts [n, 3]; bool [Q, M]."""
-        # The ends stand first; which of them is u, their distances say. Of a self loop the first node is both.
-        ends, token = records["nodes"][..., :2], records["token"][..., :2]
-        (is_u, is_v) = (distance == 0 for distance in np.divmod(token, NUM_HOPS + 1))
-        u, v = (np.take_along_axis(ends, is_end.argmax(-1)[..., None], -1)[..., 0] for is_end in (is_u, is_v))
-        same = (facts[:, 1] == names[:, None, None]) & (facts[:, 0] == u[..., None]) & (facts[:, 2] == v[..., None])
-        return same.any(axis=-1)
 
     def build(self, rows: Array) -> None:
         """Builds records int [n] that have not been built yet."""
@@ -140,3 +131,13 @@ class PromptIndex:
             for name, values in (("senders", senders), ("receivers", receivers), ("edge_relation", relations)):
                 record[name][: len(values)] = values
             self._built[row] = True
+
+
+def _among(records: Array, names: Array, facts: Array) -> Array:
+    """Whether the examples RECORD [Q, M] of relations int [Q] (not inverse) are among the facts [n, 3]; bool [Q, M]."""
+    # The ends stand first; which of them is u, their distances say. Of a self loop the first node is both.
+    ends, token = records["nodes"][..., :2], records["token"][..., :2]
+    is_u, is_v = (distance == 0 for distance in np.divmod(token, NUM_HOPS + 1))
+    u, v = (np.take_along_axis(ends, is_end.argmax(-1)[..., None], -1) for is_end in (is_u, is_v))
+    same = (facts[:, 1] == names[:, None, None]) & (facts[:, 0] == u) & (facts[:, 2] == v)
+    return same.any(axis=-1)
