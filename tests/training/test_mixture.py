@@ -42,6 +42,16 @@ def edges_of(prepared):
     return np.stack([graph.senders, graph.edges["relation"], graph.receivers], axis=1)
 
 
+def asked_edges(batch, names):
+    """Facts asked for, and their inverses, {(sender, relation, receiver)}."""
+    return {
+        edge
+        for row, relation in enumerate(batch.prompts.relation.tolist())
+        for head, answer in zip(batch.heads[row].tolist(), batch.answers[row].tolist(), strict=True)
+        for edge in ((head, relation, answer), (answer, (relation + names) % (2 * names), head))
+    }
+
+
 @pytest.fixture(scope="module")
 def graphs():
     return two_graphs()
@@ -119,12 +129,7 @@ def test_what_is_known_of_relations_does_not_show_what_is_asked_for(graphs, mixt
     prepared = graphs[batch.graph]
     names = len(prepared.graph.relations)
     edges = [tuple(edge) for edge in edges_of(prepared)[prepared.padded.edge_mask()].tolist()]
-    asked = {
-        edge
-        for row, relation in enumerate(batch.prompts.relation.tolist())
-        for head, answer in zip(batch.heads[row].tolist(), batch.answers[row].tolist(), strict=True)
-        for edge in ((head, relation, answer), (answer, (relation + names) % (2 * names), head))
-    }
+    asked = asked_edges(batch, names)
     left = np.array([edge for edge in edges if edge not in asked])
     expected = Overlap(*left.T, batch.overlap.shape[-1]).shares()
     np.testing.assert_array_equal(batch.overlap, np.stack([expected, np.zeros_like(expected)]))
@@ -151,12 +156,7 @@ def test_whole_relations_are_masked_but_never_the_ones_asked_for(graphs, mixture
     batch = mixture.batch(step)
     prepared = graphs[batch.graph]
     names = len(prepared.graph.relations)
-    asked = {
-        edge
-        for row, relation in enumerate(batch.prompts.relation.tolist())
-        for head, answer in zip(batch.heads[row].tolist(), batch.answers[row].tolist(), strict=True)
-        for edge in ((head, relation, answer), (answer, (relation + names) % (2 * names), head))
-    }
+    asked = asked_edges(batch, names)
     real = np.arange(len(batch.edge_mask)) < len(prepared.padded.edge_position)
     hidden = [tuple(edge) for edge in edges_of(prepared)[real & ~batch.edge_mask].tolist() if edge[1] < 2 * names]
     masked = {relation % names for _, relation, _ in set(hidden) - asked}
