@@ -142,7 +142,7 @@ def test_what_is_known_of_relations_does_not_show_what_is_asked_for(graphs, mixt
 
 @settings(max_examples=60)
 @given(step=st.integers(0, 10**6))
-def test_half_of_the_facts_of_a_relation_stay_visible(graphs, mixture, step):
+def test_a_query_relation_asks_for_half_of_its_facts_at_most(graphs, mixture, step):
     batch = mixture.batch(step)
     train = graphs[batch.graph].graph.train
     for row, relation in enumerate(batch.prompts.relation % len(graphs[batch.graph].graph.relations)):
@@ -250,6 +250,7 @@ def test_processes_draw_disjoint_parts_of_one_batch(graphs, processes):
         for part in parts:
             assert part.graph == expected.graph
             np.testing.assert_array_equal(part.edge_mask, expected.edge_mask)
+            np.testing.assert_array_equal(part.overlap, expected.overlap)
             np.testing.assert_array_equal(part.modalities, expected.modalities)
 
 

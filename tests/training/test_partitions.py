@@ -46,6 +46,15 @@ def train(graph, blocks, steps):
     return {"metrics": metrics, "params": copies[0].tolist()}
 
 
+def test_a_step_sees_the_overlap_of_its_batch():
+    """Not that of the whole graph, which counts what is asked for."""
+    graph = small_graph()
+    batch = Mixture([graph], BatchConfig(relations=4, heads=2, examples=2), seed=0).batch(0)
+    _, placed, *_ = Placement(device_codebooks(CODEBOOKS), [graph], 1)(batch)
+    np.testing.assert_array_equal(placed.globals["relation_overlap"], batch.overlap)
+    assert (batch.overlap != graph.arrays.globals["relation_overlap"]).any()
+
+
 def train_in_blocks(blocks):
     """On four devices, in one piece and in so many."""
     return [train(small_graph(), number, 4) for number in (1, blocks)]

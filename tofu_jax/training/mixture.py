@@ -129,7 +129,10 @@ class Mixture:
         return drawn.astype(np.int32)
 
     def _draw_facts(self, random: np.random.Generator, position: int, relation: int) -> Array:
-        """H facts of a relation as rows of `train`, at most half of them: the others show what it is. Repeated if too few."""
+        """H facts of a query relation as rows of `train`, at most half of them; repeated where that is fewer than H.
+
+        The others show what it is. Only where a step draws the relation again, or its inverse, may more be asked for in all.
+        """
         by_relation, count = self._facts_by_relation[position], self.heads[position]
         facts = by_relation[relation % len(by_relation)]
         distinct = random.choice(facts, min(count, max(len(facts) // 2, 1)), replace=False)
