@@ -41,5 +41,6 @@ def get_config(folder: str) -> ml_collections.ConfigDict:
     config.valid_triples = 50
     config.batch.examples = 6
     config.batch.modality_dropout = 0.3
+    config.batch.token_dropout = 0.5
     config.optimizer.warmup_steps = 200
     return config

@@ -29,7 +29,7 @@ def test_masking_a_modality_is_its_absence(small_model, case, seen):
     """M1: dropout during training shows the model what it will see where a modality is missing; mentions go with texts."""
     graph, tokens, relations, heads = case
     inputs = small_model.inputs(graph, tokens, relations, heads)
-    nodes = jax.tree.map(np.asarray, visible_nodes(inputs.graph.nodes, np.array(seen)))
+    nodes = jax.tree.map(np.asarray, visible_nodes(inputs.graph.nodes, np.array([seen, seen])))
     facts = inputs.graph.edges["relation"] < graph.num_relations
     masked = inputs._replace(graph=inputs.graph._replace(nodes=nodes), edge_mask=inputs.edge_mask & (seen[0] | facts))
     absent = tokens
@@ -38,6 +38,25 @@ def test_masking_a_modality_is_its_absence(small_model, case, seen):
     expected = small_model.inputs(graph, absent, relations, heads)
     assert np.isfinite(small_model.scores(expected, np.float32)).all()
     small_model.assert_same_scores(masked, expected)
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_hiding_tokens_leaves_vectors_and_mentions(small_model, case, name):
+    """What token dropout shows is a graph whose entities have vectors and no tokens; it is not that without the modality."""
+    graph, tokens, relations, heads = case
+    inputs = small_model.inputs(graph, tokens, relations, heads)
+    modalities = np.array([[True, True], [other != name for other in MODALITIES]])
+    hidden = inputs._replace(
+        graph=inputs.graph._replace(nodes=jax.tree.map(np.asarray, visible_nodes(inputs.graph.nodes, modalities)))
+    )
+    directions = {f"{other}_direction": inputs.graph.nodes[f"{other}_direction"] for other in MODALITIES}
+    mask = getattr(tokens, f"{name}_mask")
+    absent = dataclasses.replace(tokens, **{f"{name}_ids": np.zeros(mask.shape, np.int32), f"{name}_mask": mask & False})
+    expected = small_model.inputs(graph, absent, relations, heads)
+    expected = expected._replace(graph=expected.graph._replace(nodes=expected.graph.nodes | directions))
+    small_model.assert_same_scores(hidden, expected)
+    without = small_model.inputs(graph, tokens.without(name), relations, heads)
+    assert np.abs(small_model.scores(hidden) - small_model.scores(without)).max() > 1e-6
 
 
 @pytest.mark.parametrize("name", MODALITIES)

@@ -17,7 +17,7 @@ from tofu_jax.shapes import inverse_relation
 from tofu_jax.training.curriculum import Curriculum, by_size
 from tofu_jax.training.mixture import BatchConfig, Mixture
 
-CONFIG = BatchConfig(relations=3, heads=2, examples=2, relation_masking=0.8, modality_dropout=0.5)
+CONFIG = BatchConfig(relations=3, heads=2, examples=2, relation_masking=0.8, modality_dropout=0.5, token_dropout=0.3)
 
 
 def prepare(graph):
@@ -93,7 +93,7 @@ print(*(module.fingerprint(mixture.batch(step)) for step in (1000, 5, 0)))
 def test_both_graphs_and_all_shapes_come_up(graphs, mixture):
     batches = [mixture.batch(step) for step in range(60)]
     assert {batch.graph for batch in batches} == {0, 1}
-    assert {tuple(batch.modalities) for batch in batches} == {(a, b) for a in (False, True) for b in (False, True)}
+    assert {tuple(batch.modalities[0]) for batch in batches} == {(a, b) for a in (False, True) for b in (False, True)}
     for batch in batches:
         prepared = graphs[batch.graph]
         assert batch.heads.shape == batch.answers.shape == (3, 2)
@@ -171,8 +171,20 @@ def test_mentions_are_seen_or_hidden_all_at_once_and_never_without_texts(graphs,
     for batch in map(mixture.batch, range(60)):
         prepared = graphs[batch.graph]
         mentions = (edges_of(prepared)[:, 1] >= prepared.graph.num_relations) & prepared.padded.edge_mask()
-        shares.add((bool(batch.modalities[0]), batch.edge_mask[mentions].mean()))
+        shares.add((bool(batch.modalities[0, 0]), batch.edge_mask[mentions].mean()))
     assert shares == {(True, 1.0), (True, 0.0), (False, 0.0)}
+
+
+def test_tokens_are_seen_or_hidden_where_their_vectors_are_seen(graphs, mixture):
+    """Of texts and of images each on its own."""
+    seen = np.stack([mixture.batch(step).modalities for step in range(400)])
+    vectors, tokens = seen[:, 0], seen[:, 1]
+    assert not (tokens & ~vectors).any()
+    assert tokens[vectors].mean() == pytest.approx(0.7, abs=0.1)
+    both = tokens[vectors.all(axis=1)]
+    assert (both[:, 0] != both[:, 1]).any()
+    always = Mixture(graphs, dataclasses.replace(CONFIG, token_dropout=0), seed=3)
+    assert all((seen[0] == seen[1]).all() for seen in (always.batch(step).modalities for step in range(30)))
 
 
 def test_masking_is_on_and_can_be_turned_off(graphs, mixture):

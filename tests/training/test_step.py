@@ -143,11 +143,17 @@ def test_queries_are_split_in_order_and_none_is_lost():
     jax.tree.map(np.testing.assert_array_equal, together, whole)
 
 
+@pytest.mark.parametrize("kind", range(2), ids=["direction", "mask"])
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("image", [False, True])
-def test_a_dropped_modality_is_masked_and_the_other_left_alone(text, image):
+def test_what_is_dropped_is_masked_and_the_others_left_alone(text, image, kind):
     nodes = {name: np.ones((3, 2), bool) for name in ("text_mask", "image_mask")} | {"text_ids": np.arange(6).reshape(3, 2)}
-    visible = visible_nodes(nodes, np.array([text, image]))
-    assert (visible["text_mask"].all(), visible["image_mask"].all()) == (text, image)
-    assert (visible["text_mask"].any(), visible["image_mask"].any()) == (text, image)
+    nodes |= {name: np.ones((3, 4), np.float32) for name in ("text_direction", "image_direction")}
+    modalities = np.ones((2, 2), bool)
+    modalities[kind] = text, image
+    visible = visible_nodes(nodes, modalities)
+    dropped, whole = ("direction", "mask")[kind], ("mask", "direction")[kind]
+    assert (visible[f"text_{dropped}"].all(), visible[f"image_{dropped}"].all()) == (text, image)
+    assert (visible[f"text_{dropped}"].any(), visible[f"image_{dropped}"].any()) == (text, image)
+    assert visible[f"text_{whole}"].all() and visible[f"image_{whole}"].all()
     np.testing.assert_array_equal(visible["text_ids"], nodes["text_ids"])

@@ -63,7 +63,8 @@ class PreparedGraph:
         """
 
         def masked(graph: jraph.GraphsTuple) -> jraph.GraphsTuple:
-            return graph._replace(nodes={**graph.nodes, f"{modality}_mask": graph.nodes[f"{modality}_mask"] & False})
+            mask, direction = f"{modality}_mask", f"{modality}_direction"
+            return graph._replace(nodes={**graph.nodes, mask: graph.nodes[mask] & False, direction: graph.nodes[direction] * 0})
 
         mentions = self.padded.mentions and modality != "text"
         padded = dataclasses.replace(self.padded, graph=masked(self.padded.graph), mentions=mentions)

@@ -20,7 +20,7 @@ from tofu_jax.graphs.graphs_tuple import edges_of
 from tofu_jax.graphs.prompts import NUM_HOPS
 from tofu_jax.model.answers import AnswerPrior, times_answer
 from tofu_jax.model.content import ContentMatch
-from tofu_jax.model.fusion import EntityFusion, EntityStates
+from tofu_jax.model.fusion import MODALITIES, EntityFusion, EntityStates
 from tofu_jax.model.graph_encoder import GraphEncoder
 from tofu_jax.model.messages import OPERATORS
 from tofu_jax.model.prompt_encoder import PromptArrays, PromptEncoder
@@ -128,7 +128,7 @@ class Tofu(nn.Module):
         structure = jnp.where(reached > 0, self.structure_score(hidden)[..., 0], self.unreached_score)
 
         counts = times_answer(edges, query, graph.nodes["text_ids"].shape[0])
-        directions = {name: graph.nodes[f"{name}_direction"] * there[:, None] for name, there in entities.present.items()}
+        directions = {name: graph.nodes[f"{name}_direction"] for name in MODALITIES}
         content = self.content_match(directions, r_query, counts, query, heads, edges, len(relations))
         prior = self.answer_prior(r_query, counts)
         self.sow("intermediates", "parts", {"paths": structure, "content": content, "frequency": prior})  # for explanations

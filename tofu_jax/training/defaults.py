@@ -62,6 +62,7 @@ def default_config() -> ml_collections.ConfigDict:
     config.batch.examples = 3
     config.batch.relation_masking = 0.5
     config.batch.modality_dropout = 0.2
+    config.batch.token_dropout = 0.0
     config.batch.accumulate = 1
     config.batch.memory_gib = 0.0
     config.batch.edge_partitions = 1

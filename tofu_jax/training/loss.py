@@ -16,12 +16,12 @@ def link_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Cross-entropy of the answers, summed over the queries that can be learned from.
 
-    A query whose answer no path reaches, and which has neither text nor image in this step, is left out: every such answer
+    A query whose answer no path reaches, and of which this step sees neither text nor image, is left out: every such answer
     scores the same whatever the model does.
 
     Args:
       scores, reached: [Q, H, N], see `model.tofu.Tofu`.
-      described: [N], whether an entity has a text or an image token in this step.
+      described: [N], whether a step sees a vector or a token of an entity's text or images.
       answers: int32 [Q, H].
       candidates: bool [Q, H, N], which entities compete.
       partitions: of the graph (`ops.partition`); N is then that of a block.

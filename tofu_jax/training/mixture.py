@@ -22,6 +22,8 @@ class BatchConfig:
       relation_masking: each step drops a share of the relation types, drawn from U(0, relation_masking), from the message
         graph; never a query relation.
       modality_dropout: probability that a step sees no text, and likewise no image, and no mention.
+      token_dropout: probability that entity fusion sees no text tokens in a step, and likewise no image tokens, while their
+        vectors and mentions stay: a model that always has tokens leans on their presence.
       accumulate: a step works through its query relations in so many parts and adds up their gradients: the same result in
         less memory and more time.
       memory_gib: of one device, that the queries of a step may take (`batch_size`); 0: whatever they take.
@@ -34,6 +36,7 @@ class BatchConfig:
     examples: int = 3
     relation_masking: float = 0.5
     modality_dropout: float = 0.2
+    token_dropout: float = 0.0
     accumulate: int = 1
     memory_gib: float = 0.0
     edge_partitions: int = 1
@@ -51,7 +54,8 @@ class Batch:
       edge_mask: bool [E], False in padding, on the facts asked for (both directions) and on masked relations; the same for
         every process.
       overlap: float16 [2, R, R], of relation types without the facts asked for.
-      modalities: bool [2], whether the step sees texts, and images.
+      modalities: bool [2, 2], whether the step sees the vectors (first row) and the tokens (second) of texts, and of images;
+        never tokens without vectors.
     """
 
     graph: int
@@ -107,6 +111,7 @@ class Mixture:
         examples = np.stack([self._draw_examples(random, graph, relation) for relation in relations])
         keep = random.random(3) >= config.modality_dropout
         edge_mask = self._edge_mask(random, graph, relations, facts, mentions=keep[0] and keep[2])
+        tokens = random.random(2) >= config.token_dropout
         asked = graph.graph.train[facts.ravel()]
         # Everything has been drawn for the whole step; what costs time is made for the own part alone.
         relations, examples, heads, answers = (drawn[self._part] for drawn in (relations, examples, heads, answers))
@@ -118,7 +123,7 @@ class Mixture:
             candidates=_candidates(graph, relations, heads, answers),
             edge_mask=edge_mask,
             overlap=graph.padded.relation_overlap(facts.ravel()),
-            modalities=keep[:2],
+            modalities=np.stack([keep[:2], keep[:2] & tokens]),
         )
 
     def _draw_relations(self, random: np.random.Generator, position: int) -> Array:

@@ -76,16 +76,26 @@ def split_over_devices(queries: QueryArrays, num_devices: int) -> QueryArrays:
 
 
 def visible_nodes(nodes: Mapping[str, jax.Array], modalities: jax.Array) -> dict[str, jax.Array]:
-    """Node features with the masks of dropped modalities set to False; modalities: bool [2] as in `fusion.MODALITIES`."""
-    masks = {f"{name}_mask": nodes[f"{name}_mask"] & modalities[i] for i, name in enumerate(MODALITIES)}
-    return {**nodes, **masks}
+    """Node features as a step sees them.
+
+    Args:
+      nodes: of `graphs_tuple.PaddedGraph`.
+      modalities: bool [2, 2], as in `mixture.Batch`: columns as in `fusion.MODALITIES`.
+
+    Returns:
+      the same with directions set to zero (first row) and masks of tokens to False (second) where something is not seen.
+    """
+    directions = {f"{name}_direction": nodes[f"{name}_direction"] * modalities[0, i] for i, name in enumerate(MODALITIES)}
+    masks = {f"{name}_mask": nodes[f"{name}_mask"] & modalities[1, i] for i, name in enumerate(MODALITIES)}
+    return {**nodes, **directions, **masks}
 
 
 def batch_loss(model: Tofu, params, codebooks, graph: jraph.GraphsTuple, edge_mask, modalities, queries: QueryArrays):
     """Sum of losses and number of counted queries for the queries of one device."""
     graph = graph._replace(nodes=visible_nodes(graph.nodes, modalities))
     scores, reached = model.apply(params, graph, edge_mask, codebooks, queries.prompts, queries.heads)
-    described = graph.nodes["text_mask"].any(axis=1) | graph.nodes["image_mask"].any(axis=1)
+    features = [graph.nodes[f"{name}_{kind}"] for name in MODALITIES for kind in ("direction", "mask")]
+    described = jnp.stack([(feature != 0).any(axis=1) for feature in features]).any(axis=0)
     return link_loss(scores, reached, described, queries.answers, queries.candidates, model.partitions)
 
 
