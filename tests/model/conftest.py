@@ -90,7 +90,7 @@ class SmallModel:
         queries = QueryArrays(inputs.prompts, inputs.heads, answers, candidates)
         with jax.enable_x64(dtype == np.float64):
             params, codebooks = _cast((params or self.params, self.codebooks), dtype)
-            loss, gradients = self._gradients(params, codebooks, inputs.graph, inputs.edge_mask, np.ones(2, bool), queries)
+            loss, gradients = self._gradients(params, codebooks, inputs.graph, inputs.edge_mask, np.ones((2, 2), bool), queries)
             return np.asarray(loss), jax.tree.map(np.asarray, gradients)
 
     @contextlib.contextmanager

@@ -49,7 +49,7 @@ def loss_of():
 
         def loss(params):
             scores, _ = model.apply(params, padded, batch.edge_mask, codebooks, queries.prompts, queries.heads)
-            total, counted = batch_loss(model, params, codebooks, padded, batch.edge_mask, jnp.ones(2, bool), queries)
+            total, counted = batch_loss(model, params, codebooks, padded, batch.edge_mask, jnp.ones((2, 2), bool), queries)
             return total / counted, scores
 
         return loss
