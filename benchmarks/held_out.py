@@ -1,4 +1,4 @@
-"""Compares checkpoints on held-out facts of their own training graphs: by this the shipped model was chosen, not by benchmarks.
+"""Compares checkpoints on held-out facts of their own training graphs: choose by this, not by benchmarks.
 
     python benchmarks/held_out.py --config=configs/foundation.py:<folder> --checkpoint=<run>,<run> [--examples=3,8]
 
