@@ -6,8 +6,8 @@
 On two cores the steps took 80 minutes (.4 s each); on slow ones, where a step takes .8 s, expect twice that. Texts are
 encoded once, in 10 to 20 minutes. Expected figures: a mean MRR of .541 on fb237_v1 to fb237_v4, .740 on WN18RR_v1 to
 WN18RR_v4 (valid and test), .422 on DB15K, .381 on MKG-W and .546 on the elements. The shipped model's card also has
---figures=<report of tofu-jax zero-shot --graph=elements>/results.json. A second seed came to .553 on fb237 and .391 on
-MKG-W (docs/ablations.md, “A second seed of the 12,000 steps”).
+--figures=<report of tofu-jax zero-shot --graph=elements>/results.json. A second seed came to .553, .742, .416,
+.391 and .568 (docs/ablations.md, “A second seed of the 12,000 steps”).
 
 <folder> holds the training graphs below, each as a folder of text files, and evaluation_triples.npy, the keys of all
 validation and test facts of the evaluation graphs (tofu_jax/graphs/excluded_facts.py). The inference graphs of grail/, DB15K
